@@ -1,0 +1,285 @@
+"""The exception tree of ebpfpy, on one page.
+
+Every failure that the library reports is an `EbpfError`. Beside that root, an error is also the
+builtin exception that a Python programmer would expect:
+
+* input that cannot be what it claims to be is a `ValueError` (`InputError` and below);
+* something looked up by name that is not there is a `LookupError` (`NotFoundError` and below);
+* a refusal of the kernel is an `OSError` of the matching subclass (`KernelError` and below), so that
+  ``except PermissionError`` works and ``errno`` is set.
+
+``str(error)`` is one or two lines. What a program may want to act on (names, offsets, candidates,
+the verifier's log) is in attributes; what a person may want to know besides is in the notes.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+from functools import cache
+from typing import Any
+
+
+class EbpfError(Exception):
+    """The root: catch this to catch everything that ebpfpy raises on purpose."""
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+class InputError(EbpfError, ValueError):
+    """Bytes, or an argument, that cannot be what they claim to be.
+
+    Attributes:
+        source: what was being read (a path, a section's name), or None where nobody said.
+        offset: the byte offset inside the source where the fault lies, or None.
+    """
+
+    def __init__(self, message: str, *, source: str | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.offset = offset
+
+    def __str__(self) -> str:
+        where = f"{self.source}: " if self.source else ""
+        at = f" (at byte {self.offset})" if self.offset is not None else ""
+        return f"{where}{self.message}{at}"
+
+
+class BtfError(InputError):
+    """Malformed BTF or .BTF.ext."""
+
+
+class ElfError(InputError):
+    """A malformed or unsuitable ELF file."""
+
+
+class InstructionError(InputError):
+    """Bytes that are no BPF instructions, or an instruction that cannot hold what it should."""
+
+
+# --- looked up and not found -------------------------------------------------------------------
+
+
+class NotFoundError(EbpfError, LookupError):
+    """Something looked up by name or id that is not there."""
+
+
+class TypeNotFoundError(NotFoundError):
+    """No such BTF type.
+
+    Attributes:
+        name: the name (or id) asked for.
+        near: similar names that do exist, best first.
+    """
+
+    def __init__(self, message: str, *, name: str | int, near: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.near = near
+
+
+class AmbiguousTypeError(EbpfError, LookupError):
+    """More than one BTF type answers to the name.
+
+    Attributes:
+        name: the name asked for.
+        ids: the ids of all types that answer to it.
+    """
+
+    def __init__(self, message: str, *, name: str, ids: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.ids = ids
+
+
+# --- CO-RE -------------------------------------------------------------------------------------
+
+
+class RelocationError(EbpfError):
+    """A CO-RE relocation that cannot be carried out, whatever the target.
+
+    Attributes:
+        program: the name of the program, or None.
+        insn: the index of the instruction inside that program, or None.
+        relocation: the text of the relocation, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        program: str | None = None,
+        insn: int | None = None,
+        relocation: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.program = program
+        self.insn = insn
+        self.relocation = relocation
+
+    def __str__(self) -> str:
+        where = f"program {self.program}: " if self.program is not None else ""
+        at = f"instruction {self.insn}: " if self.insn is not None else ""
+        what = f"{self.relocation}: " if self.relocation is not None else ""
+        return f"{where}{at}{what}{self.message}"
+
+
+class AmbiguousRelocationError(RelocationError):
+    """Several target types match a relocation and disagree on its value.
+
+    Attributes:
+        candidates: every matching candidate, as text with its spec, id and value.
+    """
+
+    def __init__(self, message: str, *, candidates: tuple[str, ...] = (), **where: Any) -> None:
+        super().__init__(message, **where)
+        self.candidates = candidates
+
+
+# --- attaching ---------------------------------------------------------------------------------
+
+
+class TargetError(EbpfError):
+    """An attach target that cannot be used.
+
+    Attributes:
+        name: the name of the function or tracepoint, without a module.
+        module: the module asked for, or None.
+        searched: the places that were searched, in order ("vmlinux", module names).
+    """
+
+    def __init__(self, message: str, *, name: str, module: str | None = None, searched: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.module = module
+        self.searched = searched
+
+
+class TargetNotFoundError(TargetError, LookupError):
+    """Nothing in the running kernel answers to the attach target's name."""
+
+
+class AmbiguousTargetError(TargetError):
+    """The attach target's name stands for several functions.
+
+    Attributes:
+        candidates: where they are, as "module:function" and type id.
+    """
+
+    def __init__(self, message: str, *, candidates: tuple[str, ...] = (), **where: Any) -> None:
+        super().__init__(message, **where)
+        self.candidates = candidates
+
+
+# --- the kernel --------------------------------------------------------------------------------
+
+
+class UnsupportedError(EbpfError, NotImplementedError):
+    """Something that this library, this machine or this kernel does not do.
+
+    Attributes:
+        feature: what is missing, in words.
+        minimum: the first kernel that has it ("5.11"), or None.
+    """
+
+    def __init__(self, message: str, *, feature: str | None = None, minimum: str | None = None) -> None:
+        super().__init__(message)
+        self.feature = feature
+        self.minimum = minimum
+
+
+class ClosedError(EbpfError, ValueError):
+    """An object was used after its close()."""
+
+
+class KernelError(EbpfError, OSError):
+    """The kernel refused a system call. Raise it through `kernel_error`.
+
+    Attributes:
+        errno, strerror: as in every OSError.
+        call: the system call or bpf(2) command, by its kernel name ("BPF_PROG_LOAD").
+        subject: what it was about ("program on_xmit", "map events").
+        hint: what to do about it, or None.
+        log: the kernel's log, where the command has one and was given room for it; else "".
+        log_true_size: bytes that the whole log needs (6.4), or 0 where the kernel does not say.
+    """
+
+    log: str = ""
+    log_true_size: int = 0
+
+    def __init__(self, errno: int, call: str, *, subject: str | None = None, hint: str | None = None) -> None:
+        super().__init__(errno, os.strerror(errno))
+        self.call = call
+        self.subject = subject
+        self.hint = hint
+
+    @property
+    def errno_name(self) -> str:
+        """The symbolic name of the error number, such as "EPERM"."""
+        number = self.errno or 0
+        return _errno.errorcode.get(number, str(number))
+
+    def __str__(self) -> str:
+        subject = f"{self.subject}: " if self.subject else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{subject}{self.call}: {self.strerror} [{self.errno_name}]{hint}"
+
+
+class VerifierError(KernelError):
+    """The verifier refused a program.
+
+    Attributes:
+        log: the verifier's whole log.
+        reason: the verifier's own reason, one line of the log.
+        program: the name of the program.
+    """
+
+    def __init__(self, errno: int, *, program: str, log: str, reason: str, hint: str | None = None) -> None:
+        super().__init__(errno, "BPF_PROG_LOAD", subject=f"program {program}", hint=hint)
+        self.program = program
+        self.log = log
+        self.reason = reason
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        lines = self.log.count("\n")
+        more = f" ({lines} lines of log in .log)" if lines > 1 else ""
+        return f"program {self.program}: {self.reason} [{self.errno_name}]{hint}{more}"
+
+
+_MIXINS: dict[int, type[OSError]] = {
+    _errno.EPERM: PermissionError,
+    _errno.EACCES: PermissionError,
+    _errno.ENOENT: FileNotFoundError,
+    _errno.EEXIST: FileExistsError,
+    _errno.EAGAIN: BlockingIOError,
+    _errno.EINTR: InterruptedError,
+    _errno.ESRCH: ProcessLookupError,
+    _errno.ETIMEDOUT: TimeoutError,
+}
+
+
+@cache
+def os_error_class(base: type[KernelError], errno: int) -> type[Any]:
+    """The subclass of `base` that is also the builtin exception for `errno`, if there is one."""
+    mixin = _MIXINS.get(errno)
+    if mixin is None:
+        return base
+    return type(base.__name__, (base, mixin), {"__module__": base.__module__, "__doc__": base.__doc__})
+
+
+def kernel_error(errno: int, call: str, *, subject: str | None = None, hint: str | None = None) -> KernelError:
+    """A `KernelError` that is also the builtin OSError subclass of `errno`."""
+    error: KernelError = os_error_class(KernelError, errno)(errno, call, subject=subject, hint=hint)
+    return error
+
+
+def verifier_error(errno: int, *, program: str, log: str, reason: str, hint: str | None = None) -> VerifierError:
+    """A `VerifierError` that is also the builtin OSError subclass of `errno`."""
+    error: VerifierError = os_error_class(VerifierError, errno)(
+        errno, program=program, log=log, reason=reason, hint=hint
+    )
+    return error
