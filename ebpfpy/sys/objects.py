@@ -1,0 +1,362 @@
+"""Commands on kernel objects of every kind: BTF, ids, information, pins."""
+
+from __future__ import annotations
+
+import errno
+import os
+from ctypes import addressof, c_char, c_uint32, sizeof
+from typing import Literal, NamedTuple
+
+from ebpfpy.errors import InputError
+
+from . import layout
+from .call import bpf, refusal, try_bpf
+from .enums import Command
+from .fd import Fd, HasFileno, number_of
+from .programs import log_text
+
+Kind = Literal["prog", "map", "btf", "link"]
+
+_NEXT_ID = {
+    "prog": Command.PROG_GET_NEXT_ID,
+    "map": Command.MAP_GET_NEXT_ID,
+    "btf": Command.BTF_GET_NEXT_ID,
+    "link": Command.LINK_GET_NEXT_ID,
+}
+_FD_BY_ID = {
+    "prog": Command.PROG_GET_FD_BY_ID,
+    "map": Command.MAP_GET_FD_BY_ID,
+    "btf": Command.BTF_GET_FD_BY_ID,
+    "link": Command.LINK_GET_FD_BY_ID,
+}
+_MODULE_NAME_SIZE = 64
+_BTF_SIZE_LIMIT = 1 << 30
+
+
+# --- BTF --------------------------------------------------------------------------------------------
+
+
+def btf_load(data: bytes, *, name: str = "", log_level: int = 0, log_size: int = 0) -> tuple[Fd, str]:
+    """Load BTF into the kernel (BPF_BTF_LOAD, 4.18; CAP_BPF).
+
+    Args:
+        data: the blob, in the machine's byte order.
+        name: for messages.
+        log_level: 0 none, 1 a log.
+        log_size: bytes of log at most; 0 means no log.
+
+    Returns:
+        The BTF object and its log ("" without one).
+
+    Raises:
+        KernelError: the kernel refused; `log` and `log_true_size` are set. ENOSPC: the log did not fit.
+    """
+    log = (c_char * log_size)() if log_level and log_size else None
+    attr = layout.BtfLoad(btf=data, btf_size=len(data))
+    if log is not None:
+        attr.btf_log_buf = addressof(log)
+        attr.btf_log_size = log_size
+        attr.btf_log_level = log_level
+    subject = f"BTF {name}".rstrip()
+    result = try_bpf(Command.BTF_LOAD, attr)
+    text = log_text(log.raw) if log is not None else ""
+    if result < 0:
+        error = refusal(-result, Command.BTF_LOAD, subject)
+        error.log = text
+        error.log_true_size = attr.btf_log_true_size
+        raise error
+    return Fd(result, subject), text
+
+
+# --- ids --------------------------------------------------------------------------------------------
+
+
+def next_id(kind: Kind, start: int = 0) -> int | None:
+    """The first id above `start` of a kind of object, or None after the last (CAP_SYS_ADMIN; 4.13)."""
+    attr = layout.GetId(start_id=start)
+    command = _NEXT_ID[kind]
+    result = try_bpf(command, attr)
+    if result == -errno.ENOENT:
+        return None
+    if result < 0:
+        raise refusal(-result, command)
+    return int(attr.next_id)
+
+
+def fd_by_id(kind: Kind, number: int, *, open_flags: int = 0) -> Fd:
+    """A descriptor of the object with an id (CAP_SYS_ADMIN; 4.13).
+
+    Raises:
+        KernelError: FileNotFoundError: there is none, or it has just gone.
+    """
+    subject = f"{kind} id {number}"
+    attr = layout.GetId(start_id=number, open_flags=open_flags)
+    return Fd(bpf(_FD_BY_ID[kind], attr, subject=subject), subject)
+
+
+def enable_stats(type: int = 0) -> Fd:  # noqa: A002
+    """Count run time and runs of programs while the descriptor is open (BPF_ENABLE_STATS, 5.8)."""
+    return Fd(bpf(Command.ENABLE_STATS, layout.EnableStats(type=type)), "statistics")
+
+
+# --- pins -------------------------------------------------------------------------------------------
+
+
+def _path(path: str | os.PathLike[str]) -> bytes:
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise InputError(f"a path cannot hold a NUL byte: {os.fspath(path)!r}")
+    return data + b"\0"
+
+
+def obj_pin(fd: int | HasFileno, path: str | os.PathLike[str]) -> None:
+    """Give an object a name in a BPF file system (BPF_OBJ_PIN, 4.4); it lives as long as the name.
+
+    Raises:
+        KernelError: FileExistsError: the name is taken. EPERM: the directory is in no BPF file system.
+    """
+    attr = layout.Obj(pathname=_path(path), bpf_fd=number_of(fd))
+    bpf(Command.OBJ_PIN, attr, subject=os.fspath(path))
+
+
+def obj_get(path: str | os.PathLike[str], *, flags: int = 0) -> Fd:
+    """Open a pinned object (BPF_OBJ_GET, 4.4).
+
+    Args:
+        path: its name in a BPF file system.
+        flags: ``MapFlags.RDONLY`` or ``MapFlags.WRONLY`` for maps, or 0.
+    """
+    subject = os.fspath(path)
+    attr = layout.Obj(pathname=_path(path), file_flags=flags)
+    return Fd(bpf(Command.OBJ_GET, attr, subject=subject), subject)
+
+
+# --- information ------------------------------------------------------------------------------------
+
+
+class MapInfo(NamedTuple):
+    """What the kernel knows about a map; the fields are those of ``struct bpf_map_info``."""
+
+    type: int
+    id: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_flags: int
+    name: str
+    ifindex: int
+    btf_id: int
+    btf_key_type_id: int
+    btf_value_type_id: int
+    btf_vmlinux_id: int
+    btf_vmlinux_value_type_id: int
+    map_extra: int
+
+
+class ProgInfo(NamedTuple):
+    """What the kernel knows about a program; the fields are those of ``struct bpf_prog_info``.
+
+    Attributes:
+        tag: 8 bytes, a hash of the instructions.
+        load_time: nanoseconds since boot.
+        run_time_ns, run_cnt: counted while statistics are enabled.
+        map_ids: ids of the maps that it uses.
+    """
+
+    type: int
+    id: int
+    tag: bytes
+    jited_prog_len: int
+    xlated_prog_len: int
+    load_time: int
+    created_by_uid: int
+    map_ids: tuple[int, ...]
+    name: str
+    ifindex: int
+    gpl_compatible: bool
+    btf_id: int
+    nr_func_info: int
+    nr_line_info: int
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int
+    verified_insns: int
+    attach_btf_obj_id: int
+    attach_btf_id: int
+
+
+class BtfInfo(NamedTuple):
+    """What the kernel knows about a BTF object.
+
+    Attributes:
+        id: its id.
+        name: "vmlinux", a module's name, or "" for BTF of programs and maps (5.11; "" before).
+        kernel_btf: whether it is the kernel's or a module's (5.11; False before).
+        size: bytes of the blob.
+    """
+
+    id: int
+    name: str
+    kernel_btf: bool
+    size: int
+
+
+class LinkInfo(NamedTuple):
+    """What the kernel knows about a link.
+
+    Attributes:
+        type: a `LinkType`.
+        id: its id.
+        prog_id: id of the attached program.
+        attach_type: an `AttachType`, for the kinds of link that say (0 else).
+        target_obj_id: id of the BTF object or program that `target_btf_id` is of (tracing; 5.13).
+        target_btf_id: type id of the target (tracing; 5.13).
+        cookie: of tracing and raw tracepoints, 0 where the kernel does not say.
+        target: the raw tracepoint's name; else "". Links of tp_btf programs are raw tracepoints too.
+        number: the interface, cgroup id, network namespace's inode or map id behind the link; else 0.
+    """
+
+    type: int
+    id: int
+    prog_id: int
+    attach_type: int = 0
+    target_obj_id: int = 0
+    target_btf_id: int = 0
+    cookie: int = 0
+    target: str = ""
+    number: int = 0
+
+
+def _fill(fd: int | HasFileno, info: layout.Info) -> None:
+    attr = layout.InfoByFd(bpf_fd=number_of(fd), info_len=sizeof(info), info=addressof(info))
+    bpf(Command.OBJ_GET_INFO_BY_FD, attr)
+
+
+def map_info(fd: int | HasFileno) -> MapInfo:
+    """What the kernel knows about a map (4.13)."""
+    info = layout.MapInfo()
+    _fill(fd, info)
+    return MapInfo(
+        type=info.type,
+        id=info.id,
+        key_size=info.key_size,
+        value_size=info.value_size,
+        max_entries=info.max_entries,
+        map_flags=info.map_flags,
+        name=info.name.decode("utf-8", "replace"),
+        ifindex=info.ifindex,
+        btf_id=info.btf_id,
+        btf_key_type_id=info.btf_key_type_id,
+        btf_value_type_id=info.btf_value_type_id,
+        btf_vmlinux_id=info.btf_vmlinux_id,
+        btf_vmlinux_value_type_id=info.btf_vmlinux_value_type_id,
+        map_extra=info.map_extra,
+    )
+
+
+def prog_info(fd: int | HasFileno) -> ProgInfo:
+    """What the kernel knows about a program (4.13)."""
+    info = layout.ProgInfo()
+    _fill(fd, info)
+    map_ids: tuple[int, ...] = ()
+    if count := info.nr_map_ids:
+        ids = (c_uint32 * count)()
+        again = layout.ProgInfo(nr_map_ids=count, map_ids=addressof(ids))
+        _fill(fd, again)
+        map_ids = tuple(ids[: min(count, again.nr_map_ids)])
+    return ProgInfo(
+        type=info.type,
+        id=info.id,
+        tag=bytes(info.tag),
+        jited_prog_len=info.jited_prog_len,
+        xlated_prog_len=info.xlated_prog_len,
+        load_time=info.load_time,
+        created_by_uid=info.created_by_uid,
+        map_ids=map_ids,
+        name=info.name.decode("utf-8", "replace"),
+        ifindex=info.ifindex,
+        gpl_compatible=bool(info.gpl_compatible),
+        btf_id=info.btf_id,
+        nr_func_info=info.nr_func_info,
+        nr_line_info=info.nr_line_info,
+        run_time_ns=info.run_time_ns,
+        run_cnt=info.run_cnt,
+        recursion_misses=info.recursion_misses,
+        verified_insns=info.verified_insns,
+        attach_btf_obj_id=info.attach_btf_obj_id,
+        attach_btf_id=info.attach_btf_id,
+    )
+
+
+def prog_instructions(fd: int | HasFileno) -> bytes:
+    """A program's instructions as the verifier left them (CAP_BPF and CAP_PERFMON; b"" where hidden)."""
+    info = layout.ProgInfo()
+    _fill(fd, info)
+    size = info.xlated_prog_len
+    if not size:
+        return b""
+    code = (c_char * size)()
+    again = layout.ProgInfo(xlated_prog_len=size, xlated_prog_insns=addressof(code))
+    _fill(fd, again)
+    return code.raw[: again.xlated_prog_len] if again.xlated_prog_insns else b""
+
+
+def btf_info(fd: int | HasFileno) -> BtfInfo:
+    """What the kernel knows about a BTF object (4.18)."""
+    name = (c_char * _MODULE_NAME_SIZE)()
+    info = layout.BtfInfo(name=addressof(name), name_len=_MODULE_NAME_SIZE)
+    _fill(fd, info)
+    return BtfInfo(info.id, name.value.decode("utf-8", "replace"), bool(info.kernel_btf), info.btf_size)
+
+
+def btf_data(fd: int | HasFileno) -> bytes:
+    """The blob of a BTF object; a module's refers to vmlinux (4.18)."""
+    size = btf_info(fd).size
+    if size > _BTF_SIZE_LIMIT:
+        raise InputError(f"the kernel claims {size} bytes of BTF")
+    data = bytearray(size)
+    if size:
+        view = (c_char * size).from_buffer(data)
+        _fill(fd, layout.BtfInfo(btf=addressof(view), btf_size=size))
+        del view
+    return bytes(data)
+
+
+def link_info(fd: int | HasFileno) -> LinkInfo:
+    """What the kernel knows about a link (5.8)."""
+    info = layout.LinkInfo()
+    _fill(fd, info)
+    head = (info.type, info.id, info.prog_id)
+    kind = _DETAILS.get(info.type)
+    if kind == "raw_tracepoint":
+        name = (c_char * 128)()
+        again = layout.LinkInfo()
+        again.raw_tracepoint.tp_name = addressof(name)
+        again.raw_tracepoint.tp_name_len = sizeof(name)
+        _fill(fd, again)
+        return LinkInfo(*head, cookie=again.raw_tracepoint.cookie, target=name.value.decode("utf-8", "replace"))
+    if kind is None:
+        return LinkInfo(*head)
+    part = getattr(info, kind)
+    return LinkInfo(
+        *head,
+        attach_type=getattr(part, "attach_type", 0),
+        target_obj_id=getattr(part, "target_obj_id", 0),
+        target_btf_id=getattr(part, "target_btf_id", 0),
+        cookie=getattr(part, "cookie", 0),
+        number=next((getattr(part, name) for name in _NUMBERS if hasattr(part, name)), 0),
+    )
+
+
+_DETAILS = {
+    1: "raw_tracepoint",
+    2: "tracing",
+    3: "cgroup",
+    5: "netns",
+    6: "xdp",
+    9: "struct_ops",
+    10: "netfilter",
+    11: "tcx",
+    13: "netkit",
+}
+_NUMBERS = ("cgroup_id", "netns_ino", "ifindex", "map_id")

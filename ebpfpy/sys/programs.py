@@ -1,0 +1,210 @@
+"""Commands on programs.
+
+A program is best loaded first without a log, which is faster and needs no memory, and on a refusal
+once more with one. The log's size is the caller's affair: a log that does not fit makes the kernel
+answer ENOSPC, even for a program that it would accept; since 6.4 it says how much the whole log needs
+(`KernelError.log_true_size`), before that the caller can only double.
+"""
+
+from __future__ import annotations
+
+import sys
+from ctypes import addressof, c_char
+from typing import TYPE_CHECKING, NamedTuple
+
+from ebpfpy.errors import InputError
+
+from .call import bpf, refusal, try_bpf
+from .enums import Command
+from .fd import Fd, HasFileno, number_of
+from .layout import ProgBindMap, ProgLoad, ProgTestRun
+from .maps import object_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INSN_SIZE = 8
+
+
+class Records(NamedTuple):
+    """func_info or line_info for the kernel.
+
+    Attributes:
+        data: records side by side, in the machine's byte order.
+        record_size: bytes of one.
+    """
+
+    data: bytes
+    record_size: int
+
+
+def log_text(buffer: bytes) -> str:
+    """The text in a log buffer of the kernel, up to its first NUL."""
+    return buffer.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def prog_load(
+    *,
+    type: int,  # noqa: A002
+    insns: bytes,
+    license: str = "",  # noqa: A002
+    name: str = "",
+    expected_attach_type: int = 0,
+    attach_btf_id: int = 0,
+    attach_btf_obj_fd: int = 0,
+    attach_prog_fd: int = 0,
+    prog_btf_fd: int = 0,
+    func_info: Records | None = None,
+    line_info: Records | None = None,
+    fd_array: Sequence[int] = (),
+    flags: int = 0,
+    ifindex: int = 0,
+    kern_version: int = 0,
+    log_level: int = 0,
+    log_size: int = 0,
+) -> tuple[Fd, str]:
+    """Load a program (BPF_PROG_LOAD; CAP_BPF, and CAP_PERFMON or CAP_NET_ADMIN as the type says).
+
+    Args:
+        type: a `ProgramType`.
+        insns: instructions in the machine's byte order, 8 bytes each.
+        license: "GPL" opens the helpers that are for GPL programs only.
+        name: shortened to what the kernel keeps (15 bytes; 4.15).
+        expected_attach_type: an `AttachType`.
+        attach_btf_id: type id of the attach target.
+        attach_btf_obj_fd: the module's BTF that `attach_btf_id` is of; 0 for vmlinux.
+        attach_prog_fd: the program to extend or trace; not together with `attach_btf_obj_fd`.
+        prog_btf_fd: the program's own BTF.
+        func_info: a record for each function.
+        line_info: a record for each line.
+        fd_array: descriptors that instructions refer to by index.
+        flags: `ProgramFlags`.
+        ifindex: interface to offload to, or 0.
+        kern_version: LINUX_VERSION_CODE, which kprobe programs needed before 5.0.
+        log_level: 0 none, 1 errors and states, 2 everything, 4 statistics.
+        log_size: bytes of log at most; 0 means no log, whatever the level.
+
+    Returns:
+        The program and its log ("" without one).
+
+    Raises:
+        InputError: the code is no whole number of instructions.
+        KernelError: the kernel refused; `log` and `log_true_size` are set. ENOSPC: the log did not fit.
+    """
+    count, rest = divmod(len(insns), INSN_SIZE)
+    if rest:
+        raise InputError(f"program {name}: {len(insns)} bytes are no whole number of instructions")
+    if attach_btf_obj_fd and attach_prog_fd:
+        raise InputError(f"program {name}: attaches to a program or to a module's function, not to both")
+    log = (c_char * log_size)() if log_level and log_size else None
+    array = b"".join(fd.to_bytes(4, sys.byteorder, signed=True) for fd in fd_array)
+    attr = ProgLoad(
+        prog_type=type,
+        insn_cnt=count,
+        insns=insns,
+        license=license.encode() + b"\0",
+        log_level=log_level if log is not None else 0,
+        log_size=log_size if log is not None else 0,
+        log_buf=addressof(log) if log is not None else None,
+        kern_version=kern_version,
+        prog_flags=flags,
+        prog_name=object_name(name),
+        prog_ifindex=ifindex,
+        expected_attach_type=expected_attach_type,
+        prog_btf_fd=prog_btf_fd,
+        attach_btf_id=attach_btf_id,
+        attach_prog_fd=attach_prog_fd or attach_btf_obj_fd,
+        fd_array=array or None,
+    )
+    if func_info is not None and func_info.data:
+        attr.func_info = func_info.data
+        attr.func_info_rec_size = func_info.record_size
+        attr.func_info_cnt = len(func_info.data) // func_info.record_size
+    if line_info is not None and line_info.data:
+        attr.line_info = line_info.data
+        attr.line_info_rec_size = line_info.record_size
+        attr.line_info_cnt = len(line_info.data) // line_info.record_size
+    subject = f"program {name}"
+    result = try_bpf(Command.PROG_LOAD, attr)
+    text = log_text(log.raw) if log is not None else ""
+    if result < 0:
+        error = refusal(-result, Command.PROG_LOAD, subject)
+        error.log = text
+        error.log_true_size = attr.log_true_size
+        raise error
+    return Fd(result, subject), text
+
+
+class RunResult(NamedTuple):
+    """What a program did in BPF_PROG_TEST_RUN.
+
+    Attributes:
+        retval: what it returned, as unsigned 32 bits.
+        duration: average nanoseconds of a run.
+        data: the packet afterwards.
+        context: the context afterwards.
+    """
+
+    retval: int
+    duration: int
+    data: bytes
+    context: bytes
+
+
+def prog_test_run(
+    fd: int | HasFileno,
+    *,
+    data: bytes = b"",
+    data_size_out: int = 0,
+    context: bytes = b"",
+    context_size_out: int = 0,
+    repeat: int = 1,
+    flags: int = 0,
+    cpu: int = 0,
+    batch_size: int = 0,
+) -> RunResult:
+    """Run a program now (BPF_PROG_TEST_RUN, 4.12).
+
+    Args:
+        fd: the program.
+        data: the packet; networking programs want at least 14 bytes.
+        data_size_out: room for the packet afterwards, in bytes; 0 if it does not matter.
+        context: the context; SYSCALL and raw tracepoint programs (5.10) get their arguments here.
+        context_size_out: room for the context afterwards, in bytes.
+        repeat: how often; raw tracepoint and SYSCALL programs accept only one run.
+        flags: BPF_F_TEST_*.
+        cpu: which CPU, with BPF_F_TEST_RUN_ON_CPU (1).
+        batch_size: of live XDP frames.
+
+    Raises:
+        KernelError: the kernel refused. InterruptedError: a signal came; the program may have run.
+    """
+    out = (c_char * data_size_out)() if data_size_out else None
+    context_out = (c_char * context_size_out)() if context_size_out else None
+    attr = ProgTestRun(
+        prog_fd=number_of(fd),
+        data_size_in=len(data),
+        data_size_out=data_size_out,
+        data_in=data or None,
+        data_out=addressof(out) if out is not None else None,
+        repeat=0 if repeat == 1 else repeat,
+        ctx_size_in=len(context),
+        ctx_size_out=context_size_out,
+        ctx_in=context or None,
+        ctx_out=addressof(context_out) if context_out is not None else None,
+        flags=flags,
+        cpu=cpu,
+        batch_size=batch_size,
+    )
+    bpf(Command.PROG_TEST_RUN, attr)
+    return RunResult(
+        attr.retval,
+        attr.duration,
+        out.raw[: attr.data_size_out] if out is not None else b"",
+        context_out.raw[: attr.ctx_size_out] if context_out is not None else b"",
+    )
+
+
+def prog_bind_map(prog_fd: int | HasFileno, map_fd: int | HasFileno) -> None:
+    """Keep a map alive as long as a program that does not use it (BPF_PROG_BIND_MAP, 5.10)."""
+    bpf(Command.PROG_BIND_MAP, ProgBindMap(prog_fd=number_of(prog_fd), map_fd=number_of(map_fd)))
