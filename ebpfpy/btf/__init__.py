@@ -1,0 +1,100 @@
+"""BTF: the types of kernels, modules and BPF objects."""
+
+from .builder import Builder
+from .cache import Cache
+from .ext import ExtInfo, parse_ext
+from .handle import Handle, HandleInfo, iter_handles
+from .kinds import Kind
+from .layout import alignof, resolve, sizeof
+from .load import (
+    kernel_module_names,
+    load_kernel_module_spec,
+    load_kernel_spec,
+    load_spec,
+    load_spec_from_reader,
+    load_split_spec,
+    load_split_spec_from_reader,
+)
+from .names import essential_name
+from .rawdump import dump_raw
+from .spec import Spec
+from .text import describe, describe_with_id
+from .types import (
+    Array,
+    Const,
+    Datasec,
+    DeclTag,
+    Enum,
+    Enumerator,
+    Float,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Param,
+    Pointer,
+    Restrict,
+    Struct,
+    Type,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    VarSecinfo,
+    Void,
+    Volatile,
+)
+from .values import decode, encode
+
+__all__ = [
+    "Array",
+    "Builder",
+    "Cache",
+    "Const",
+    "Datasec",
+    "DeclTag",
+    "Enum",
+    "Enumerator",
+    "ExtInfo",
+    "Float",
+    "Func",
+    "FuncProto",
+    "Fwd",
+    "Handle",
+    "HandleInfo",
+    "Int",
+    "Kind",
+    "Member",
+    "Param",
+    "Pointer",
+    "Restrict",
+    "Spec",
+    "Struct",
+    "Type",
+    "TypeTag",
+    "Typedef",
+    "Union",
+    "Var",
+    "VarSecinfo",
+    "Void",
+    "Volatile",
+    "alignof",
+    "decode",
+    "describe",
+    "describe_with_id",
+    "dump_raw",
+    "encode",
+    "essential_name",
+    "iter_handles",
+    "kernel_module_names",
+    "load_kernel_module_spec",
+    "load_kernel_spec",
+    "load_spec",
+    "load_spec_from_reader",
+    "load_split_spec",
+    "load_split_spec_from_reader",
+    "parse_ext",
+    "resolve",
+    "sizeof",
+]

@@ -1,0 +1,115 @@
+"""A BTF blob taken apart into its sections, without looking at a single type.
+
+Header, 24 bytes: ``u16 magic, u8 version, u8 flags, u32 hdr_len, u32 type_off, u32 type_len, u32 str_off,
+u32 str_len``; since 2026 optionally followed by ``u32 layout_off, u32 layout_len``. Offsets count from the end
+of the header, which is `hdr_len` bytes long whatever its version. The magic number tells the byte order.
+
+Everything in the type section is a 32-bit word, so BTF of the other byte order is swapped once, as a whole, and
+then reads like native BTF.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from typing import Literal, NamedTuple
+
+from ebpfpy.errors import BtfError
+
+from .kinds import HEADER_SIZE, HEADER_SIZE_LAYOUT, MAGIC
+
+ByteOrder = Literal["little", "big"]
+
+_PREFIX = {"little": struct.Struct("<HBBI"), "big": struct.Struct(">HBBI")}
+_SECTIONS = {"little": struct.Struct("<IIII"), "big": struct.Struct(">IIII")}
+_LAYOUT = {"little": struct.Struct("<II"), "big": struct.Struct(">II")}
+
+
+class Sections(NamedTuple):
+    """Where the parts of a blob are, as absolute byte offsets.
+
+    Attributes:
+        byte_order: of every number in the blob.
+        types, types_end: the type records.
+        strings, strings_end: the strings.
+        layout: per kind, bytes after the record header and bytes per entry; empty when the blob has no such section.
+    """
+
+    byte_order: ByteOrder
+    types: int
+    types_end: int
+    strings: int
+    strings_end: int
+    layout: tuple[tuple[int, int], ...]
+
+
+def looks_like_btf(data: memoryview) -> bool:
+    """Whether the first two bytes are BTF's magic number in either byte order."""
+    return len(data) >= 2 and bytes(data[:2]) in (b"\x9f\xeb", b"\xeb\x9f")
+
+
+def read_header(data: memoryview, *, source: str, split: bool) -> Sections:
+    """Check a blob's header and find its sections.
+
+    Args:
+        data: the whole blob.
+        source: what it is called in errors.
+        split: it continues another blob: its strings may be empty or start with any character.
+
+    Raises:
+        BtfError: it is no BTF, or its header contradicts itself or the blob's length.
+    """
+    size = len(data)
+    if not looks_like_btf(data):
+        raise BtfError("not BTF: the magic number 0xeb9f is missing", source=source, offset=0)
+    order: ByteOrder = "little" if data[0] == MAGIC & 0xFF else "big"
+    if size < HEADER_SIZE:
+        raise BtfError(f"truncated: {size} bytes, a header has {HEADER_SIZE}", source=source, offset=size)
+    _, version, _flags, length = _PREFIX[order].unpack_from(data)
+    if version != 1:
+        raise BtfError(f"BTF version {version} is unknown", source=source, offset=2)
+    if not HEADER_SIZE <= length <= size:
+        raise BtfError(f"header length {length} does not fit into {size} bytes", source=source, offset=4)
+    type_off, type_len, str_off, str_len = _SECTIONS[order].unpack_from(data, 8)
+    layout_off = layout_len = 0
+    if length >= HEADER_SIZE_LAYOUT:
+        layout_off, layout_len = _LAYOUT[order].unpack_from(data, HEADER_SIZE)
+    for what, offset, extent, field in (
+        ("type", type_off, type_len, 8),
+        ("string", str_off, str_len, 16),
+        ("layout", layout_off, layout_len, 24),
+    ):
+        if length + offset + extent > size:
+            raise BtfError(
+                f"truncated: {what} section of {extent} bytes at {length + offset} in {size} bytes",
+                source=source,
+                offset=field,
+            )
+    if type_off % 4 or type_len % 4:
+        raise BtfError("type section is not made of whole words", source=source, offset=8)
+    strings, strings_end = length + str_off, length + str_off + str_len
+    if str_len and data[strings_end - 1]:
+        raise BtfError("string section does not end with NUL", source=source, offset=strings_end - 1)
+    if not split and (not str_len or data[strings]):
+        raise BtfError("string section does not start with NUL", source=source, offset=strings)
+    types = length + type_off
+    layout = _read_layout(data[length + layout_off :][:layout_len], source=source)
+    return Sections(order, types, types + type_len, strings, strings_end, layout)
+
+
+def _read_layout(data: memoryview, *, source: str) -> tuple[tuple[int, int], ...]:
+    """Per kind: ``u8 info_sz, u8 elem_sz, u16 flags``."""
+    if len(data) % 4:
+        raise BtfError("layout section is not made of whole entries", source=source, offset=28)
+    return tuple((data[i], data[i + 1]) for i in range(0, len(data), 4))
+
+
+def native_words(data: memoryview, sections: Sections) -> memoryview:
+    """The type section as 32-bit words of this machine: a view where the byte order is ours, else a copy."""
+    types = data[sections.types : sections.types_end]
+    if sections.byte_order == sys.byteorder:
+        return types.cast("I")
+    swapped = array("I", types.tobytes())
+    swapped.byteswap()
+    return memoryview(swapped)

@@ -1,0 +1,525 @@
+"""`Spec`: a lazy view of one BTF blob, base or split.
+
+Type ids are implicit: the n-th record has id n. So finding a record by id needs the start of every record before
+it, and records have no fixed length. Walking the 126,572 records of a vmlinux costs Python 20 ms; a type that a
+program asks for usually lies in the first third. Therefore:
+
+* Opening a spec reads the header, nothing else.
+* ``_starts`` holds the word index of each record seen so far. It grows on demand, never further than an answer needs.
+* A name is found backwards: its bytes in the string section give an offset, and that offset is looked for among *all*
+  words of the type section. A hit counts if the next word can be an ``info`` word and, to be sure, if ``_starts``
+  (grown up to there) has it. To search 3 MB of words for one value at C speed, the low 15 bits of every word are kept
+  as one character of a string: ``str.find`` of a single character is a memchr that knows about alignment.
+* Type objects are made when asked for, once, and remembered by the position of their record.
+
+A *split* spec continues a base: its ids and string offsets start where the base's end. It holds its own types only;
+ids below ``first_id`` are answered by the base (which remembers them: two modules share the base's objects). Two
+modules' own ids overlap, so splits are never merged.
+
+Malformed records are reported when they are reached, as `BtfError` with id and byte offset.
+
+Thread-safe: growing is done under a lock, reading needs none.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import threading
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
+
+from .header import ByteOrder, native_words, read_header
+from .inflate import inflate
+from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
+from .names import essential_bytes
+from .types import Int, Type, Void
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Iterator  # type: ignore[attr-defined]
+else:
+    Buffer = object
+
+T = TypeVar("T", bound=Type)
+
+_LONG_NAMES = frozenset(
+    {"long", "long int", "int long", "unsigned long", "long unsigned int", "unsigned long int", "long unsigned",
+     "int long unsigned", "long int unsigned", "int unsigned long", "unsigned int long"}
+)  # fmt: skip
+
+
+_SMALL_STRINGS = 1 << 18
+_CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
+
+
+class Spec:
+    """The types of one BTF blob.
+
+    Args:
+        data: the blob. A buffer is viewed, not copied, and must not change or be closed while the Spec lives.
+        base: what this blob continues; None for a blob that stands alone.
+        name: what to call it in messages and reports ("vmlinux", the name of a module, a file name).
+
+    Raises:
+        BtfError: the header is malformed, or its byte order is not the base's.
+    """
+
+    def __init__(self, data: bytes | bytearray | memoryview | Any, base: Spec | None = None, *, name: str = "") -> None:
+        self.name = name
+        self.base = base
+        self._data = data
+        self.raw = memoryview(data).cast("B").toreadonly()
+        self._sections = read_header(self.raw, source=name or "BTF", split=base is not None)
+        self._words = native_words(self.raw, self._sections)
+        # one copy of the strings: searching needs bytes (mmap.find is slow), and the pages can be dropped
+        self._strings = self.raw[self._sections.strings : self._sections.strings_end].tobytes()
+        self._starts = array("I")
+        self._frontier = 0  # word index where the next unseen record starts
+        self._sizes: dict[int, int] = {}
+        self._needles: str | None = None
+        self._asked = False
+        self._flavours: dict[bytes, list[int]] | None = None
+        self._types: dict[int, Type] = {}
+        self._pointer_size: int | None = None
+        self.derived: dict[Any, Any] = {}
+        """What higher floors worked out from these types and want to find again; keyed by their own classes."""
+        self._lock = threading.RLock()
+        self._void: Void = Void(spec=self) if base is None else base._void
+        if base is None:
+            self.first_id: int = 1
+            self._first_string = 0
+        else:
+            if base.byte_order != self.byte_order:
+                raise BtfError(
+                    f"split BTF is {self.byte_order}-endian, its base {base.byte_order}-endian",
+                    source=name or "BTF",
+                    offset=0,
+                )
+            self.first_id = base.first_id + len(base)
+            self._first_string = base.strings_end
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def byte_order(self) -> ByteOrder:
+        """The blob's byte order, "little" or "big"."""
+        return self._sections.byte_order
+
+    @property
+    def pointer_size(self) -> int:
+        """Bytes of a pointer: the base's, else guessed from the size of ``long``, else 8. May be set to 4 or 8."""
+        if self._pointer_size is None:
+            self._pointer_size = self.base.pointer_size if self.base is not None else self._guess_pointer_size()
+        return self._pointer_size
+
+    @pointer_size.setter
+    def pointer_size(self, size: int) -> None:
+        if size not in (4, 8):
+            raise InputError(f"a pointer has 4 or 8 bytes, not {size}")
+        self._pointer_size = size
+
+    def _guess_pointer_size(self) -> int:
+        for name in _LONG_NAMES:
+            for type_id in self.ids_by_name(name.encode()):
+                candidate = self.type_by_id(type_id)
+                if isinstance(candidate, Int) and candidate.size in (4, 8):
+                    return candidate.size
+        return 8
+
+    @property
+    def split(self) -> bool:
+        """Whether this spec continues a base."""
+        return self.base is not None
+
+    def __len__(self) -> int:
+        """The number of own types; void and the base's types do not count."""
+        self._grow(len(self._words))
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Type]:
+        """Every own type, by id."""
+        for index in range(len(self)):
+            yield self._type_at(self._starts[index])
+
+    def __repr__(self) -> str:
+        split = f" split on {self.base.name or 'its base'}" if self.base is not None else ""
+        return f"<Spec {self.name or 'BTF'}{split}, {len(self.raw)} bytes>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (bytes(self.raw), self.base, self.name)
+
+    # --- by id ---------------------------------------------------------------------------------
+
+    def type_by_id(self, type_id: int) -> Type:
+        """The type with this id, in this spec or in its base.
+
+        Raises:
+            TypeNotFoundError: no type has it.
+            BtfError: a record on the way to it, or its own, is malformed.
+        """
+        if type_id >= self.first_id:
+            index = type_id - self.first_id
+            if index >= len(self._starts):
+                self._grow_to_index(index)
+            return self._type_at(self._starts[index])
+        if type_id == 0:
+            return self._void
+        if self.base is not None and type_id > 0:
+            return self.base.type_by_id(type_id)
+        raise TypeNotFoundError(f"{self._label}: no type has id {type_id}", name=type_id)
+
+    def type_id(self, t: Type) -> int:
+        """The id of a type that came from this spec or from its base.
+
+        Raises:
+            NotFoundError: it came from elsewhere.
+        """
+        if isinstance(t, Void):
+            return 0
+        if t._spec is self:
+            position = t._position
+            if position >= self._frontier:
+                self._grow(position + 1)
+            return self.first_id + bisect_left(self._starts, position)
+        if self.base is not None:
+            return self.base.type_id(t)
+        raise NotFoundError(f"{self._label}: {t!r} is not one of its types")
+
+    # --- by name -------------------------------------------------------------------------------
+
+    @overload
+    def type_by_name(self, name: str) -> Type: ...
+    @overload
+    def type_by_name(self, name: str, cls: type[T]) -> T: ...
+    def type_by_name(self, name: str, cls: type[Type] = Type) -> Type:
+        """The one own type of that exact name and class.
+
+        Only own types are searched: a split spec answers for its module; ask ``spec.base`` for the rest.
+
+        Args:
+            name: the exact name, flavours and all.
+            cls: the class that it must have (`Struct`, `Func`, ...).
+
+        Raises:
+            TypeNotFoundError: there is none.
+            AmbiguousTypeError: there are several.
+        """
+        found = [t for t in self.any_types_by_name(name) if isinstance(t, cls)]
+        return self._only(found, name, cls)
+
+    def any_type_by_name(self, name: str) -> Type:
+        """`type_by_name` for any class."""
+        return self._only(self.any_types_by_name(name), name, Type)
+
+    def any_types_by_name(self, name: str) -> list[Type]:
+        """All own types of that exact name, by id; none is no error."""
+        return [self._type_at(position) for position in self._positions_by_name(name.encode())]
+
+    def types_by_essential_name(self, name: str) -> list[Type]:
+        """All own types whose name without flavour is that of `name`, by id."""
+        essential = essential_bytes(name.encode())
+        return [self.type_by_id(type_id) for type_id in self.ids_by_essential_name(essential)]
+
+    def _only(self, found: list[Type], name: str, cls: type[Type]) -> Type:
+        if len(found) == 1:
+            return found[0]
+        what = f"{cls.__name__.lower()} {name!r}" if cls is not Type else repr(name)
+        if found:
+            ids = tuple(self.type_id(t) for t in found)
+            raise AmbiguousTypeError(f"{self._label}: {len(ids)} types answer to {what}: ids {ids}", name=name, ids=ids)
+        near = self.near_names(name)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise TypeNotFoundError(f"{self._label}: no {what}{hint}", name=name, near=near)
+
+    def near_names(self, name: str, count: int = 3) -> tuple[str, ...]:
+        """Up to `count` names of own types and members that resemble `name`, best first; for error messages."""
+        import difflib
+
+        stem = re.escape(name.encode()[:3])
+        if not name:
+            return ()
+        around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
+        pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(self._strings)}
+        pool.discard(name)
+        close = [other for other in pool if abs(len(other) - len(name)) <= 6]
+        return tuple(difflib.get_close_matches(name, close[:4000], n=count, cutoff=0.7))
+
+    # --- raw access: what the relocator and the loader use --------------------------------------
+
+    def locate(self, type_id: int) -> tuple[memoryview, int]:
+        """The record of a type: the words that it lies in, and the index of its first word.
+
+        Raises:
+            TypeNotFoundError: no type has that id.
+        """
+        if type_id >= self.first_id:
+            index = type_id - self.first_id
+            if index >= len(self._starts):
+                self._grow_to_index(index)
+            return self._words, self._starts[index]
+        if self.base is not None and type_id > 0:
+            return self.base.locate(type_id)
+        raise TypeNotFoundError(f"{self._label}: no type has id {type_id}", name=type_id)
+
+    def string(self, offset: int) -> str:
+        """The string at an offset of a `name_off` field, in this spec or its base.
+
+        Raises:
+            BtfError: the offset is out of range, or is not where a string starts.
+        """
+        return self.string_bytes(offset).decode("utf-8", "backslashreplace")
+
+    def string_bytes(self, offset: int) -> bytes:
+        """`string`, undecoded."""
+        own = offset - self._first_string
+        strings = self._strings
+        if own >= 0:
+            if own >= len(strings):
+                if offset == 0:
+                    return b""
+                raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
+            if own and strings[own - 1]:
+                raise BtfError(f"string offset {offset} is not the start of a string", source=self._label)
+            return strings[own : strings.index(b"\0", own)]
+        assert self.base is not None
+        return self.base.string_bytes(offset)
+
+    @property
+    def strings_end(self) -> int:
+        """The string offset after the last string of this spec: where a split spec's own strings would start."""
+        return self._first_string + len(self._strings)
+
+    def each_string(self) -> Iterator[tuple[bytes, int]]:
+        """Every string with its offset, the base's first."""
+        if self.base is not None:
+            yield from self.base.each_string()
+        at = self._first_string
+        for text in self._strings.split(b"\0")[:-1]:
+            yield text, at
+            at += len(text) + 1
+
+    def string_offsets(self, name: bytes) -> list[int]:
+        """Every offset at which `name` stands as a whole string; base strings first."""
+        return list(self._each_string_offset(name))
+
+    def _each_string_offset(self, name: bytes) -> Iterator[int]:
+        if self.base is not None:
+            yield from self.base._each_string_offset(name)
+        if b"\0" in name:
+            return
+        strings, first = self._strings, self._first_string
+        if strings.startswith(name + b"\0"):
+            yield first
+        needle = b"\0" + name + b"\0"
+        at = strings.find(needle)
+        while at >= 0:
+            yield first + at + 1
+            at = strings.find(needle, at + 1)
+
+    def ids_by_name(self, name: bytes) -> list[int]:
+        """The ids of all own types of that exact name, ascending; no type object is made."""
+        return [self._id_at(position) for position in self._positions_by_name(name)]
+
+    def ids_by_essential_name(self, essential: bytes) -> list[int]:
+        """The ids of all own types whose name without flavour is `essential`, ascending."""
+        found: set[int] = set()
+        if essential and essential_bytes(essential) == essential:
+            found.update(self._positions_by_name(essential))
+        for offset in self._flavour_offsets(essential):
+            found.update(self._positions_of(offset))
+        return [self._id_at(position) for position in sorted(found)]
+
+    def _flavour_offsets(self, essential: bytes) -> list[int]:
+        """The offsets of all strings that are `essential` with a flavour."""
+        if self._flavours is None:
+            self._flavours = self._find_flavours()
+        found = self._flavours.get(essential, [])
+        return self.base._flavour_offsets(essential) + found if self.base is not None else found
+
+    def _find_flavours(self) -> dict[bytes, list[int]]:
+        strings = self._strings
+        flavours: dict[bytes, list[int]] = {}
+        at = strings.find(b"___")
+        while at >= 0:
+            start = strings.rfind(b"\0", 0, at) + 1
+            end = strings.index(b"\0", at)
+            name = strings[start:end]
+            essential = essential_bytes(name)
+            if essential != name:
+                flavours.setdefault(essential, []).append(self._first_string + start)
+            at = strings.find(b"___", end)
+        return flavours
+
+    def _positions_by_name(self, name: bytes) -> list[int]:
+        if not name:
+            return self._anonymous_positions()
+        # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
+        # the search ends with the first copy that names a type; in smaller ones every copy counts.
+        every = len(self._strings) <= _SMALL_STRINGS
+        found: set[int] = set()
+        for offset in self._each_string_offset(name):
+            found.update(self._positions_of(offset))
+            if found and not every:
+                break
+        return sorted(found)
+
+    def _anonymous_positions(self) -> list[int]:
+        self._grow(len(self._words))
+        words = self._words
+        return [position for position in self._starts if not self.string_bytes(words[position])]
+
+    def _positions_of(self, offset: int) -> list[int]:
+        """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
+        words = self._words
+        last = len(words) - 1
+        found = []
+        for at in self._words_like(offset):
+            if words[at] == offset and at < last and self._may_be_info(words[at + 1]) and self._is_start(at):
+                found.append(at)
+        return found
+
+    def _words_like(self, value: int) -> Iterator[int]:
+        """The indices of all words that may be `value`, ascending."""
+        if self._needles is not None:
+            haystack: str | bytes = self._needles
+            needle: Any = chr(value & 0x7FFF)
+        elif self._asked:
+            haystack = self._needles = self._low_bits()
+            needle = chr(value & 0x7FFF)
+        else:  # the first question may be the only one: search one byte of every word
+            self._asked = True
+            byte = 1 if value % 32 == 0 else 0  # multiples of 32 abound: member offsets in bits
+            haystack, needle = self._byte_of_words(byte), value >> 8 * byte & 0xFF
+        find = haystack.find
+        at = find(needle)
+        while at >= 0:
+            yield at
+            at = find(needle, at + 1)
+
+    def _byte_of_words(self, byte: int) -> bytes:
+        """One byte of every word of the type section, 0 being the lowest."""
+        start, end = self._sections.types, self._sections.types_end
+        if self.byte_order == "big":
+            byte = 3 - byte
+        # bytes and mmap slice with a step at C speed, a memoryview does not
+        data = self._data if isinstance(self._data, (bytes, mmap.mmap)) else bytes(self.raw)
+        return data[start + byte : end : 4]
+
+    def _low_bits(self) -> str:
+        """The low 15 bits of every word of the type section, as characters (15: surrogates start above)."""
+        low, second = self._byte_of_words(0), self._byte_of_words(1)
+        pairs = bytearray(2 * len(low))
+        pairs[0::2] = low
+        pairs[1::2] = second.translate(_CLEAR_TOP_BIT)
+        return pairs.decode("utf-16-le")
+
+    def _may_be_info(self, info: int) -> bool:
+        kind = info >> KIND_SHIFT & KIND_MASK
+        return kind in RECORD_WORDS or (kind != 0 and kind < len(self._layout))
+
+    def _is_start(self, position: int) -> bool:
+        if position >= self._frontier:
+            self._grow(position + 1)
+        index = bisect_left(self._starts, position)
+        return index < len(self._starts) and self._starts[index] == position
+
+    def _id_at(self, position: int) -> int:
+        return self.first_id + bisect_left(self._starts, position)
+
+    # --- growing -------------------------------------------------------------------------------
+
+    @property
+    def _label(self) -> str:
+        return self.name or "BTF"
+
+    @property
+    def _layout(self) -> tuple[tuple[int, int], ...]:
+        if self._sections.layout or self.base is None:
+            return self._sections.layout
+        return self.base._layout
+
+    def _grow_to_index(self, index: int) -> None:
+        """Find at least `index` + 1 records, in steps, or fail."""
+        total = len(self._words)
+        while index >= len(self._starts) and self._frontier < total:
+            missing = index + 1 - len(self._starts)
+            self._grow(min(total, self._frontier + 3 * missing + 64))
+        if index >= len(self._starts):
+            type_id = index + self.first_id
+            raise TypeNotFoundError(
+                f"{self._label}: no type has id {type_id}, the last one is {self.first_id + len(self._starts) - 1}",
+                name=type_id,
+            )
+
+    def _grow(self, limit: int) -> None:
+        """Find every record that starts before the word index `limit`."""
+        if self._frontier >= limit:
+            return
+        with self._lock:
+            position = self._frontier
+            if position >= limit:
+                return
+            words, sizes, starts = self._words, self._sizes, array("I")
+            append = starts.append
+            window = words[1 : limit + 1]  # so that window[position] is the info word, and IndexError the end
+            while True:
+                try:
+                    while True:
+                        append(position)
+                        position += sizes[window[position]]
+                except KeyError:
+                    starts.pop()
+                    sizes[window[position]] = self._record_words(
+                        window[position], position, len(self._starts) + len(starts)
+                    )
+                except IndexError:
+                    starts.pop()
+                    break
+            if position > len(words) or (position < limit and position != len(words)):
+                last = self.first_id + len(self._starts) + len(starts) - 1
+                raise BtfError(
+                    f"truncated: the record of type {last} runs past the end of the types",
+                    source=self._label,
+                    offset=self._sections.types + 4 * (starts[-1] if starts else self._frontier),
+                )
+            self._starts.extend(starts)
+            self._frontier = position
+
+    def _record_words(self, info: int, position: int, index: int) -> int:
+        """The length of a record with this info word, in words."""
+        kind = info >> KIND_SHIFT & KIND_MASK
+        vlen = info & VLEN_MASK
+        known = RECORD_WORDS.get(kind)
+        if known is not None:
+            return 3 + known[0] + known[1] * vlen
+        layout = self._layout
+        if 0 < kind < len(layout):
+            extra, entry = layout[kind]
+            if extra % 4 == 0 and entry % 4 == 0:
+                return 3 + extra // 4 + entry // 4 * vlen
+        raise BtfError(
+            f"type {self.first_id + index} has the unknown kind {kind_name(kind)}, and no layout section tells its length",
+            source=self._label,
+            offset=self._sections.types + 4 * position,
+        )
+
+    def _type_at(self, position: int) -> Type:
+        found = self._types.get(position)
+        if found is None:
+            # two threads may both make one; setdefault lets the first win, so that identity holds
+            found = self._types.setdefault(position, inflate(self, self._words, position))
+        return found
+
+    def kind_of(self, type_id: int) -> int:
+        """The kind of a type by id, without making an object; 0 for void."""
+        if type_id == 0:
+            return Kind.VOID
+        words, position = self.locate(type_id)
+        return words[position + 1] >> KIND_SHIFT & KIND_MASK
+
+
+def _unpickle(data: bytes, base: Spec | None, name: str) -> Spec:
+    return Spec(data, base, name=name)
