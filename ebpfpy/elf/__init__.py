@@ -1,0 +1,23 @@
+"""Object files: a compiled BPF object goes in, a `CollectionSpec` (plain data) comes out."""
+
+from .reader import load_collection_spec
+from .spec import (
+    CollectionSpec,
+    Function,
+    MapSpec,
+    ProgramSpec,
+    Reference,
+    ReferenceKind,
+    VariableSpec,
+)
+
+__all__ = [
+    "CollectionSpec",
+    "Function",
+    "MapSpec",
+    "ProgramSpec",
+    "Reference",
+    "ReferenceKind",
+    "VariableSpec",
+    "load_collection_spec",
+]

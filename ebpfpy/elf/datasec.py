@@ -1,0 +1,139 @@
+"""Fill in what clang leaves open in an object's BTF: where variables are in their sections.
+
+For ``__u64 runs, sum;`` in .bss clang writes (BTF of a little-endian object, simplified):
+
+    [9] DATASEC '.bss' size=0 vlen=2
+            type_id=7 offset=0 size=8     VAR 'runs'
+            type_id=8 offset=0 size=8     VAR 'sum'
+
+The section's size and the offsets of global variables are zero: an ELF linker is supposed to know better. The
+kernel wants them filled in, ascending and without overlap:
+
+    [9] DATASEC '.bss' size=16 vlen=2
+            type_id=7 offset=0 size=8     VAR 'runs'
+            type_id=8 offset=8 size=8     VAR 'sum'
+
+Static variables have their offset already (clang has no symbol for them but the section's, and writes the
+addend in place). Hidden global functions become static, so that the verifier looks at them in their callers'
+context.
+
+All of this is patching of bytes at known places, in a copy. BTF that is malformed is left as it is: building
+a `btf.Spec` from it says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from .objectfile import (
+    BIND_LOCAL,
+    MAX_NAME,
+    SYMBOL_FUNC,
+    VISIBILITY_HIDDEN,
+    VISIBILITY_INTERNAL,
+)
+
+if TYPE_CHECKING:
+    from .objectfile import ObjectFile
+
+_KIND_FUNC, _KIND_VAR, _KIND_DATASEC = 12, 14, 15
+
+# Bytes behind the 12 common ones: (fixed, for each of vlen).
+_TAILS: dict[int, tuple[int, int]] = {
+    1: (4, 0),  # INT
+    2: (0, 0),  # PTR
+    3: (12, 0),  # ARRAY
+    4: (0, 12),  # STRUCT
+    5: (0, 12),  # UNION
+    6: (0, 8),  # ENUM
+    7: (0, 0),  # FWD
+    8: (0, 0),  # TYPEDEF
+    9: (0, 0),  # VOLATILE
+    10: (0, 0),  # CONST
+    11: (0, 0),  # RESTRICT
+    _KIND_FUNC: (0, 0),
+    13: (0, 8),  # FUNC_PROTO
+    _KIND_VAR: (4, 0),
+    _KIND_DATASEC: (0, 12),
+    16: (0, 0),  # FLOAT
+    17: (4, 0),  # DECL_TAG
+    18: (0, 0),  # TYPE_TAG
+    19: (0, 12),  # ENUM64
+}
+
+
+def fill_in(blob: bytes, file: ObjectFile) -> bytes:
+    """A copy of the object's BTF with the sizes of its sections and the offsets of its variables.
+
+    Args:
+        blob: contents of .BTF.
+        file: the object, for its sections and symbols.
+    """
+    mark = file.mark
+    if len(blob) < 24:
+        return blob
+    # u16 magic, u8 version, u8 flags, u32 hdr_len, u32 type_off, u32 type_len, u32 str_off, u32 str_len
+    magic, _, _, header, type_off, type_len, str_off, str_len = struct.unpack_from(mark + "HBBIIIII", blob)
+    start, end = header + type_off, header + type_off + type_len
+    strings, strings_end = header + str_off, header + str_off + str_len
+    if magic != 0xEB9F or end > len(blob) or strings_end > len(blob):
+        return blob
+
+    def name_at(offset: int) -> str:
+        stop = blob.find(b"\0", strings + offset, min(strings_end, strings + offset + MAX_NAME))
+        return blob[strings + offset : stop].decode("utf-8", "backslashreplace") if stop >= 0 else ""
+
+    hidden = {
+        symbol.name
+        for symbol in file.symbols
+        if symbol.kind == SYMBOL_FUNC
+        and symbol.bind != BIND_LOCAL
+        and symbol.visibility in {VISIBILITY_INTERNAL, VISIBILITY_HIDDEN}
+    }
+    result = bytearray(blob)
+    head = struct.Struct(mark + "III")
+    variables: dict[int, int] = {}  # type id -> string offset of its name
+    sections: list[tuple[int, int, int, int]] = []  # where, string offset, vlen, size
+    position, type_id = start, 1
+    while position + 12 <= end:
+        # u32 name_off, u32 info, u32 size_or_type
+        name, info, size = head.unpack_from(blob, position)
+        kind, vlen = info >> 24 & 31, info & 0xFFFF
+        tail = _TAILS.get(kind)
+        if tail is None:
+            return blob
+        length = 12 + tail[0] + tail[1] * vlen
+        if position + length > end:
+            return blob
+        if kind == _KIND_VAR:
+            variables[type_id] = name
+        elif kind == _KIND_DATASEC:
+            sections.append((position, name, vlen, size))
+        elif kind == _KIND_FUNC and vlen == 1 and hidden and name_at(name) in hidden:
+            struct.pack_into(mark + "I", result, position + 4, info & ~0xFFFF)
+        position += length
+        type_id += 1
+
+    entry = struct.Struct(mark + "III")
+    for where, name, vlen, size in sections:
+        section = file.section(name_at(name))
+        if section is None:  # .kconfig and .ksyms have no section: whoever resolves them lays them out
+            continue
+        if size == 0:
+            struct.pack_into(mark + "I", result, where + 8, min(section.size, 0xFFFFFFFF))
+        offsets = {
+            symbol.name: symbol.value
+            for symbol in file.symbols_by_section.get(section.index, ())
+            if symbol.bind != BIND_LOCAL
+        }
+        rows: list[tuple[int, int, int]] = []
+        for index in range(vlen):
+            # u32 type, u32 offset, u32 size
+            var, offset, length = entry.unpack_from(blob, where + 12 + index * 12)
+            symbol_name = name_at(variables[var]) if var in variables else ""
+            rows.append((offset or min(offsets.get(symbol_name, offset), 0xFFFFFFFF), var, length))
+        rows.sort()
+        for index, (offset, var, length) in enumerate(rows):
+            entry.pack_into(result, where + 12 + index * 12, var, offset, length)
+    return bytes(result)

@@ -1,0 +1,208 @@
+"""Link a program: its own function, and behind it every subprogram that it reaches, each once.
+
+The kernel takes a program as one run of instructions. Calls inside it are relative: a call at instruction 6
+of a function that starts at instruction 40 holds ``40 - 6 - 1 = 33``. So linking is: walk the calls
+breadth-first from the program's function (a function met before is not walked again, so recursion ends), lay
+the functions' bytes end to end, write each call's distance, and shift each function's tables by where it came
+to lie.
+
+    program "first" (8 instructions), calls twice_and_one and nested; nested calls parent_of_current and twice
+
+    0..8 first   8..11 twice_and_one   11..34 nested   34..37 twice   37..58 parent_of_current
+
+The address of a function (a callback) is a 64-bit load with source register 4 (BPF_PSEUDO_FUNC) and the same
+kind of distance. Everything stays in the byte order of the object.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ebpfpy.core.relocation import Relocation, RelocationKind
+
+from .functions import PSEUDO_FUNC, ObjectFunction, TargetKind
+from .spec import Function, Reference, ReferenceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebpfpy import btf
+
+    from .functions import Target
+    from .objectfile import ObjectFile
+
+MAX_LINKED = 8 << 20
+"""Instructions of all linked programs of an object together: more is absurd (the kernel takes a million
+each)."""
+
+_KINDS = {int(kind): kind for kind in RelocationKind}
+
+
+@attrs.frozen
+class DataSymbols:
+    """Where loads of data lead: what is at a byte of a section.
+
+    Attributes:
+        maps: names of the maps by byte offset in ".maps".
+        maps_section: index of ".maps"; 0 for none.
+        sections: names and sizes of the maps of the data sections, by index of the section.
+    """
+
+    maps: dict[int, str]
+    maps_section: int
+    sections: dict[int, tuple[str, int]]
+
+
+@attrs.frozen
+class LinkedProgram:
+    """The parts of a `ProgramSpec` that linking makes; see there."""
+
+    code: bytes
+    functions: tuple[Function, ...]
+    references: tuple[Reference, ...]
+    relocations: tuple[Relocation, ...]
+    func_infos: tuple[tuple[int, int], ...]
+    line_infos: tuple[tuple[int, int, int, int], ...]
+
+
+class Linker:
+    """Links the programs of one object.
+
+    Args:
+        file: the object.
+        functions: all its functions by section index and byte offset.
+        data: what loads of data lead to.
+        types: the object's BTF.
+    """
+
+    def __init__(
+        self,
+        file: ObjectFile,
+        functions: Mapping[tuple[int, int], ObjectFunction],
+        data: DataSymbols,
+        types: btf.Spec | None,
+    ) -> None:
+        self._file = file
+        self._functions = functions
+        self._data = data
+        self._types = types
+        self._linked = 0
+        self._strings: dict[int, str] = {}
+
+    def link(self, program: ObjectFunction) -> LinkedProgram:
+        """Lay out a program and everything that it reaches.
+
+        Raises:
+            ElfError: a call or an address that leads to no function, a load that leads to no map or variable,
+                all programs together being absurdly large.
+        """
+        order = [program]
+        known = {(program.section.index, program.start)}
+        starts: dict[tuple[int, int], int] = {}
+        position = 0
+        for function in order:  # grows while it is walked
+            starts[function.section.index, function.start] = position
+            position += len(function.code) // 8
+            if self._linked + position > MAX_LINKED:
+                raise self._file.error(f"programs of more than {MAX_LINKED} instructions together")
+            for target in function.targets:
+                if target.kind in {TargetKind.CALL, TargetKind.ADDRESS}:
+                    callee = self._callee(function, target)
+                    key = (callee.section.index, callee.start)
+                    if key not in known:
+                        known.add(key)
+                        order.append(callee)
+        self._linked += position
+        return self._lay_out(order, starts)
+
+    def _callee(self, function: ObjectFunction, target: Target) -> ObjectFunction:
+        callee = self._functions.get((target.section, target.offset))
+        if callee is None:
+            what = "calls" if target.kind is TargetKind.CALL else "takes the address of"
+            raise self._file.error(
+                f"function {function.name} {what} byte {target.offset} of section"
+                f" {self._file.sections[target.section].name}, where no function starts",
+                section=function.section,
+                offset=function.start + target.insn * 8,
+            )
+        return callee
+
+    def _lay_out(self, order: list[ObjectFunction], starts: dict[tuple[int, int], int]) -> LinkedProgram:
+        code = bytearray().join([function.code for function in order])
+        functions: list[Function] = []
+        references: list[Reference] = []
+        relocations: list[Relocation] = []
+        func_infos: list[tuple[int, int]] = []
+        line_infos: list[tuple[int, int, int, int]] = []
+        for function in order:
+            start = starts[function.section.index, function.start]
+            functions.append(Function(function.name, function.section.name, start, start + len(function.code) // 8))
+            func_infos += [(start + insn, type_id) for insn, type_id in function.functions]
+            line_infos += [(start + insn, *rest) for insn, *rest in function.lines]  # type: ignore[misc]
+            relocations += [self._relocation(function, start, row) for row in function.relocations]
+            for target in function.targets:
+                insn = start + target.insn
+                if target.kind is TargetKind.CALL or target.kind is TargetKind.ADDRESS:
+                    goal = starts[target.section, target.offset]
+                    struct.pack_into(self._file.mark + "i", code, insn * 8 + 4, goal - insn - 1)
+                    if target.kind is TargetKind.ADDRESS:
+                        self._mark_address(code, insn)
+                        name = self._callee(function, target).name
+                        references.append(Reference(insn, ReferenceKind.FUNCTION, name, goal))
+                else:
+                    references.append(self._reference(function, insn, target))
+        return LinkedProgram(
+            bytes(code),
+            tuple(functions),
+            tuple(references),
+            tuple(relocations),
+            tuple(func_infos),
+            tuple(line_infos),
+        )
+
+    def _mark_address(self, code: bytearray, insn: int) -> None:
+        registers = code[insn * 8 + 1]
+        if self._file.byte_order == "little":
+            code[insn * 8 + 1] = registers & 0x0F | PSEUDO_FUNC << 4
+        else:
+            code[insn * 8 + 1] = registers & 0xF0 | PSEUDO_FUNC
+        code[insn * 8 + 12 : insn * 8 + 16] = bytes(4)
+
+    def _reference(self, function: ObjectFunction, insn: int, target: Target) -> Reference:
+        if target.kind is TargetKind.UNDEFINED:
+            return Reference(insn, ReferenceKind.UNRESOLVED, target.name)
+        section = self._file.sections[target.section]
+        if target.section == self._data.maps_section:
+            name = self._data.maps.get(target.offset)
+            if name is not None:
+                return Reference(insn, ReferenceKind.MAP, name)
+            what = "no map starts"
+        elif target.section in self._data.sections:
+            name, size = self._data.sections[target.section]
+            if 0 <= target.offset <= size:
+                return Reference(insn, ReferenceKind.MAP_VALUE, name, target.offset)
+            what = f"the section has {size} bytes"
+        else:  # a section that is not understood: the program cannot be loaded, but it can be read
+            return Reference(insn, ReferenceKind.UNRESOLVED, target.name or section.name, target.offset)
+        raise self._file.error(
+            f"function {function.name} refers to byte {target.offset} of section {section.name}: {what}",
+            section=function.section,
+            offset=function.start + target.insn * 8,
+        )
+
+    def _relocation(self, function: ObjectFunction, start: int, row: tuple[int, int, int, int]) -> Relocation:
+        insn, type_id, access, number = row
+        kind = _KINDS.get(number)
+        if kind is None:
+            raise self._file.error(
+                f"CO-RE relocation of unknown kind {number} in function {function.name}, instruction {insn}",
+                section=self._file.section(".BTF.ext"),
+            )
+        assert self._types is not None
+        text = self._strings.get(access)
+        if text is None:
+            text = self._strings[access] = self._types.string(access)
+        return Relocation(self._types, type_id, text, kind, start + insn, function.name, insn, function.section.name)

@@ -1,0 +1,221 @@
+"""From an object file to a `CollectionSpec`: the order in which the parts of an object are understood.
+
+    container -> BTF (patched) -> maps -> data sections, variables -> functions -> programs (linked)
+
+No system call but reading the file, no privilege, and either byte order on any machine.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, BinaryIO
+
+from ebpfpy import btf
+from ebpfpy.errors import EbpfError, ElfError
+from ebpfpy.sys.enums import MapType, ProgramType
+
+from .datasec import fill_in
+from .functions import read_functions
+from .link import DataSymbols, Linker
+from .mapdefs import parse_maps
+from .objectfile import (
+    FLAG_ALLOC,
+    SECTION_NOBITS,
+    SECTION_PROGBITS,
+    open_object,
+)
+from .sections import NOT_YET, match
+from .spec import CollectionSpec, MapSpec, ProgramSpec, ReferenceKind, VariableSpec
+from .variables import data_map, is_data, read_variables
+
+if TYPE_CHECKING:
+    import os
+
+    from ebpfpy.btf.ext import ExtInfo
+
+    from .functions import ObjectFunction
+    from .objectfile import ObjectFile, Section
+
+_TEXT = ".text"
+_KNOWN = frozenset({"", ".maps", "license", "version", ".BTF", ".BTF.ext"})
+
+
+def load_collection_spec(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | IO[bytes],
+) -> CollectionSpec:
+    """Read a compiled BPF object file into blueprints; the kernel is not asked anything.
+
+    Args:
+        source: a path, the contents of the file as bytes, or a binary file object (read to its end, not
+        closed).
+
+    Returns:
+        Maps, programs (linked with their subprograms), variables and types. Programs keep the object's byte
+        order: an object for a machine of the other byte order can be inspected, but not loaded.
+
+    Raises:
+        ElfError: it is no BPF object, or malformed; says in which section, and at which byte of it.
+        BtfError: the object's BTF is malformed.
+        UnsupportedError: something that cannot be expressed, such as maps inside of maps.
+        KernelError: the file cannot be read; also the matching OSError.
+    """
+    file = open_object(source)
+    try:
+        return _read(file)
+    except EbpfError:
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise ElfError(f"malformed: {type(error).__name__} while reading it", source=file.source) from error
+
+
+def _read(file: ObjectFile) -> CollectionSpec:
+    notes: list[str] = []
+    types, ext = _types(file)
+    license_text = _license(file)
+    maps, variables, data = _maps(file, types, notes)
+
+    functions: dict[tuple[int, int], ObjectFunction] = {}
+    entries: list[ObjectFunction] = []
+    for section in file.sections:
+        if not section.is_code:
+            continue
+        found = read_functions(file, section, ext)
+        for function in found:
+            functions[section.index, function.start] = function
+        if section.name != _TEXT and not section.name.startswith(_TEXT + "."):
+            entries += [function for function in found if not function.is_local]
+            if not found:
+                notes.append(f"section {section.name}: instructions without a function")
+
+    linker = Linker(file, functions, data, types)
+    programs: dict[str, ProgramSpec] = {}
+    for function in entries:
+        if function.name in programs:
+            raise file.error(
+                f"two programs are called {function.name}", section=function.section, offset=function.start
+            )
+        programs[function.name] = _program(function, linker, license_text, file, notes)
+    _note_sections(file, notes)
+    return CollectionSpec(
+        source=file.source,
+        maps=maps,
+        programs=programs,
+        variables=variables,
+        types=types,
+        byte_order=file.byte_order,
+        license=license_text,
+        notes=notes,
+    )
+
+
+def _types(file: ObjectFile) -> tuple[btf.Spec | None, ExtInfo | None]:
+    section = file.section(".BTF")
+    if section is None or not section.size:
+        return None, None
+    types = btf.Spec(fill_in(file.contents(section), file), name=file.source)
+    if types.byte_order != file.byte_order:
+        raise file.error(f"{types.byte_order}-endian BTF in a {file.byte_order}-endian object", section=section)
+    section = file.section(".BTF.ext")
+    if section is None or not section.size:
+        return types, None
+    from ebpfpy.btf.ext import parse_ext
+
+    return types, parse_ext(file.contents(section), types, source=f"{file.source}: section .BTF.ext")
+
+
+def _license(file: ObjectFile) -> str:
+    section = file.section("license")
+    if section is None:
+        return ""
+    return file.contents(section).partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def _maps(
+    file: ObjectFile, types: btf.Spec | None, notes: list[str]
+) -> tuple[dict[str, MapSpec], dict[str, VariableSpec], DataSymbols]:
+    maps: dict[str, MapSpec] = {}
+    variables: dict[str, VariableSpec] = {}
+    by_offset: dict[int, str] = {}
+    maps_section = 0
+    sections: dict[int, tuple[str, int]] = {}
+    for section in file.sections:
+        if section.name == "maps" or section.name.startswith("maps/"):
+            raise file.error(
+                'maps in the old style (struct bpf_map_def in a section "maps"): declare them with __uint and'
+                ' __type in a section ".maps", and compile with -g',
+                section=section,
+            )
+        if section.name == ".maps" and section.size:
+            if maps_section:
+                raise file.error("two sections .maps", section=section)
+            maps_section = section.index
+            for offset, spec in parse_maps(file, section, types).items():
+                _add_map(file, section, maps, spec)
+                by_offset[offset] = spec.name
+                if spec.type == MapType.UNSPEC:
+                    notes.append(f"map {spec.name} has type 0 (unspecified)")
+    for section in file.sections:
+        if is_data(section):
+            spec = data_map(file, section, types)
+            _add_map(file, section, maps, spec)
+            sections[section.index] = (spec.name, section.size)
+            read_variables(file, section, spec, variables, notes)
+    return maps, variables, DataSymbols(by_offset, maps_section, sections)
+
+
+def _add_map(file: ObjectFile, section: Section, maps: dict[str, MapSpec], spec: MapSpec) -> None:
+    if spec.name in maps:
+        raise file.error(f"two maps are called {spec.name}", section=section)
+    maps[spec.name] = spec
+
+
+def _program(
+    function: ObjectFunction, linker: Linker, license_text: str, file: ObjectFile, notes: list[str]
+) -> ProgramSpec:
+    linked = linker.link(function)
+    section = function.section.name
+    meaning = match(section)
+    spec = ProgramSpec(
+        name=function.name,
+        section=section,
+        type=ProgramType.UNSPEC,
+        attach_type=None,
+        autoload=not section.startswith("?"),
+        license=license_text,
+        byte_order=file.byte_order,
+        code=linked.code,
+        functions=linked.functions,
+        references=linked.references,
+        relocations=linked.relocations,
+        func_infos=linked.func_infos,
+        line_infos=linked.line_infos,
+    )
+    if meaning is None:
+        head = section.removeprefix("?").partition("/")[0].removesuffix(".s")
+        why = "is not supported yet" if head in NOT_YET else "is not a name that says what its programs are"
+        notes.append(f"section {section} of program {function.name} {why}: its type is unspecified")
+    else:
+        spec.type = meaning.kind.type
+        spec.attach_type = meaning.kind.attach_type
+        spec.flags = meaning.kind.flags
+        spec.attach_to = meaning.attach_to
+        spec.attach_module = meaning.attach_module
+    missing = sorted({one.name for one in linked.references if one.kind is ReferenceKind.UNRESOLVED})
+    if missing:
+        notes.append(
+            f"program {function.name} refers to {', '.join(missing)}, which the object does not define:"
+            " it cannot be loaded"
+        )
+    return spec
+
+
+def _note_sections(file: ObjectFile, notes: list[str]) -> None:
+    notes += [
+        f"section {section.name} of {section.size} bytes was not understood"
+        for section in file.sections
+        if section.kind in {SECTION_PROGBITS, SECTION_NOBITS}
+        and section.flags & FLAG_ALLOC
+        and section.size
+        and not section.is_code
+        and section.name not in _KNOWN
+        and not is_data(section)
+    ]

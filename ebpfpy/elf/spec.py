@@ -1,0 +1,253 @@
+"""Blueprints: what an object file asks for, as plain data that can be read, edited and copied.
+
+Nothing here touches the kernel. `ebpfpy.loader` turns blueprints into kernel objects.
+"""
+
+from __future__ import annotations
+
+import copy
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from ebpfpy.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ebpfpy import btf, core
+    from ebpfpy.sys.enums import AttachType, MapType, ProgramType
+
+ByteOrder = Literal["little", "big"]
+
+
+class ReferenceKind(Enum):
+    """What an instruction of a program refers to by name."""
+
+    MAP = "map"
+    """ld_imm64 of a map: becomes the map's file descriptor."""
+    MAP_VALUE = "map value"
+    """ld_imm64 of a global variable: descriptor of the data section's map, and the offset inside it."""
+    FUNCTION = "function"
+    """ld_imm64 of a static subprogram's address (a callback). Linked: ``offset`` is its instruction index,
+    and `ProgramSpec.code` already holds BPF_PSEUDO_FUNC and the distance."""
+    UNRESOLVED = "unresolved"
+    """ld_imm64 or call of a symbol that the object does not define (a kernel function, a kconfig variable),
+    or that is in a section which is not understood: the program can be read, but not loaded."""
+
+
+@attrs.frozen
+class Reference:
+    """One instruction that needs something which exists only when the program is loaded.
+
+    Attributes:
+        insn: index of the instruction in the program's linked code.
+        kind: what is referred to.
+        name: name of the map (for `MAP_VALUE`: of the data section's map) or function.
+        offset: bytes into the map's value for `MAP_VALUE`, instruction index for `FUNCTION`, else 0.
+    """
+
+    insn: int
+    kind: ReferenceKind
+    name: str
+    offset: int = 0
+
+
+@attrs.frozen
+class Function:
+    """A run of a program's linked code that comes from one symbol of the object.
+
+    Attributes:
+        name: the symbol.
+        section: the section that it comes from.
+        start: index of its first instruction in the program's linked code.
+        end: index past its last instruction.
+    """
+
+    name: str
+    section: str
+    start: int
+    end: int
+
+
+@attrs.define
+class MapSpec:
+    """A map to be created.
+
+    Attributes:
+        name: the name in the object; the kernel keeps the first 15 characters.
+        type: the map type.
+        key_size, value_size: in bytes.
+        max_entries: number of elements (for a ring buffer: bytes).
+        flags: ``BPF_F_*`` of map creation.
+        key, value: BTF types of key and value, where the object names them.
+        pinning: 0 none, 1 by name.
+        map_extra: type-specific word (Bloom filters: number of hashes).
+        numa_node: where to allocate, or None.
+        contents: initial bytes of a data section's single value; None for every other map.
+        frozen: freeze the map against user space after filling it (.rodata).
+        data_section: the map holds a section of global variables.
+    """
+
+    name: str
+    type: MapType
+    key_size: int = 0
+    value_size: int = 0
+    max_entries: int = 0
+    flags: int = 0
+    key: btf.Type | None = None
+    value: btf.Type | None = None
+    pinning: int = 0
+    map_extra: int = 0
+    numa_node: int | None = None
+    contents: bytearray | None = None
+    frozen: bool = False
+    data_section: bool = False
+
+    def copy(self) -> MapSpec:
+        """An independent copy; the BTF types are shared."""
+        return attrs.evolve(self, contents=None if self.contents is None else bytearray(self.contents))
+
+
+@attrs.define
+class VariableSpec:
+    """A global variable inside a data section's map.
+
+    Attributes:
+        name: the symbol.
+        map: blueprint of the map that holds it.
+        offset, size: where its bytes are in the map's value.
+        type: its BTF type, or None in an object without BTF.
+        byte_order: of its bytes.
+    """
+
+    name: str
+    map: MapSpec
+    offset: int
+    size: int
+    type: btf.Type | None = None
+    byte_order: ByteOrder = "little"
+
+    @property
+    def value(self) -> bytes:
+        """The initial bytes."""
+        assert self.map.contents is not None
+        return bytes(self.map.contents[self.offset : self.offset + self.size])
+
+    def set(self, value: int | bytes) -> None:
+        """Replace the initial value.
+
+        Args:
+            value: exactly `size` bytes, or an integer that fits into them.
+
+        Raises:
+            InputError: the value has another size or does not fit.
+        """
+        data = self._encode(value) if isinstance(value, int) else bytes(value)
+        if len(data) != self.size:
+            raise InputError(f"variable {self.name} has {self.size} bytes, not {len(data)}")
+        assert self.map.contents is not None
+        self.map.contents[self.offset : self.offset + self.size] = data
+
+    def _encode(self, value: int) -> bytes:
+        try:
+            return value.to_bytes(self.size, self.byte_order, signed=value < 0)
+        except OverflowError:
+            raise InputError(f"variable {self.name} has {self.size} bytes: {value} does not fit") from None
+
+
+@attrs.define
+class ProgramSpec:
+    """A program to be loaded, its subprograms already appended.
+
+    Attributes:
+        name: the name of the function.
+        section: the section it comes from, as written ("fentry/tun:tun_chr_open").
+        type, attach_type: as the section's name says; `type` is UNSPEC for an unknown section.
+        attach_to: the function, tracepoint, ... behind the section's slash, without a module; "" for none.
+        attach_module: the module before the colon in the section's name, or None.
+        flags: ``BPF_F_*`` of program loading.
+        autoload: False for sections with a leading "?".
+        license: of the object.
+        byte_order: of `code`.
+        code: instructions, 8 bytes each, in `byte_order`, references unresolved.
+        functions: the functions in `code`: the program's own first, then its subprograms.
+        references: what needs a map or an address, sorted by `insn`.
+        relocations: CO-RE relocations, sorted by `insn`.
+        func_infos: (insn, type id of the function) of the object's BTF.
+        line_infos: (insn, file name offset, line offset, line and column word): offsets into the strings of
+            the object's BTF.
+    """
+
+    name: str
+    section: str
+    type: ProgramType
+    attach_type: AttachType | None
+    attach_to: str = ""
+    attach_module: str | None = None
+    flags: int = 0
+    autoload: bool = True
+    license: str = ""
+    byte_order: ByteOrder = "little"
+    code: bytes = b""
+    functions: tuple[Function, ...] = ()
+    references: tuple[Reference, ...] = ()
+    relocations: tuple[core.Relocation, ...] = ()
+    func_infos: tuple[tuple[int, int], ...] = ()
+    line_infos: tuple[tuple[int, int, int, int], ...] = ()
+
+    def copy(self) -> ProgramSpec:
+        """An independent copy (its parts are immutable)."""
+        return copy.copy(self)
+
+
+@attrs.define
+class CollectionSpec:
+    """Everything in one object file, as blueprints.
+
+    Attributes:
+        source: where it was read from, for messages.
+        maps: by name, data sections (".bss", ".rodata", ".data") included.
+        programs: by name of the function.
+        variables: by name of the symbol.
+        types: the object's own BTF, data sections' offsets and sizes filled in; None without BTF.
+        byte_order: "little" or "big".
+        license: the contents of the license section.
+        notes: what a reader should know: sections that were not understood, and the like.
+    """
+
+    source: str
+    maps: dict[str, MapSpec]
+    programs: dict[str, ProgramSpec]
+    variables: dict[str, VariableSpec]
+    types: btf.Spec | None
+    byte_order: ByteOrder
+    license: str = ""
+    notes: list[str] = attrs.field(factory=list)
+
+    def copy(self) -> CollectionSpec:
+        """An independent copy; the BTF is shared."""
+        maps = {name: spec.copy() for name, spec in self.maps.items()}
+        variables = {
+            name: attrs.evolve(variable, map=maps[variable.map.name]) for name, variable in self.variables.items()
+        }
+        programs = {name: spec.copy() for name, spec in self.programs.items()}
+        return attrs.evolve(self, maps=maps, variables=variables, programs=programs, notes=list(self.notes))
+
+    def relocate(self, kernel_types: Sequence[btf.Spec], *, prefer_modules: bool = True) -> core.Report:
+        """Relocate every program against `kernel_types`, offline: nothing is loaded or changed.
+
+        Args:
+            kernel_types: BTF of the target kernel: vmlinux first, then modules (split specs on it).
+            prefer_modules: let a program's own target module answer before other modules.
+
+        Returns:
+            A report of every relocation of every program, with its candidates and reasons.
+
+        Raises:
+            RelocationError: a relocation that is malformed, whatever the target.
+        """
+        from ebpfpy.core.report import relocate_programs
+
+        return relocate_programs(self.source, self.programs.values(), kernel_types, prefer_modules=prefer_modules)

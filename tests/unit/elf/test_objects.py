@@ -1,0 +1,458 @@
+"""Committed objects: what a loader must find in them. Sources and expected behaviour: testdata/."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ebpfpy import btf
+from ebpfpy.core.relocation import RelocationKind
+from ebpfpy.elf import CollectionSpec, Reference, ReferenceKind, load_collection_spec
+from ebpfpy.errors import EbpfError, ElfError, InputError
+from ebpfpy.sys.enums import AttachType, MapFlags, MapType, ProgramType
+
+TESTDATA = Path(__file__).parents[3] / "testdata"
+VARIANTS = ["clang14-el", "clang14-eb", "clang19-el", "clang19-eb"]
+READABLE = sorted(path for path in TESTDATA.glob("*.o") if "legacy" not in path.name)
+
+
+def load(name: str) -> CollectionSpec:
+    return load_collection_spec(TESTDATA / name)
+
+
+def insn(spec, index: int) -> tuple[int, int, int, int, int]:
+    """(opcode, destination, source, offset, immediate) of one instruction."""
+    mark = "<" if spec.byte_order == "little" else ">"
+    opcode, registers, offset, imm = struct.unpack_from(mark + "BBhi", spec.code, index * 8)
+    low, high = registers & 15, registers >> 4
+    return (opcode, low, high, offset, imm) if mark == "<" else (opcode, high, low, offset, imm)
+
+
+def call_goals(spec) -> dict[int, int]:
+    """Where each call of a subprogram leads: index of the call to index of the goal."""
+    result = {}
+    for index in range(len(spec.code) // 8):
+        opcode, _, source, _, imm = insn(spec, index)
+        if opcode == 0x85 and source == 1:
+            result[index] = index + 1 + imm
+    return result
+
+
+def function_at(spec, index: int) -> str:
+    return next(one.name for one in spec.functions if one.start <= index < one.end)
+
+
+# --- every object --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", READABLE, ids=lambda path: path.name)
+def test_every_object_is_read_whole_whatever_its_byte_order(path):
+    spec = load_collection_spec(path)
+    assert spec.byte_order == ("big" if path.name.endswith("-eb.o") else "little")
+    assert spec.types is not None
+    assert spec.programs
+    assert "GPL" in spec.license
+    for program in spec.programs.values():
+        count = len(program.code) // 8
+        assert program.functions[0].name == program.name
+        assert program.functions[0].start == 0
+        assert program.functions[-1].end == count
+        assert len(program.func_infos) == len(program.functions)
+        assert [one for one, _ in program.func_infos] == [one.start for one in program.functions]
+        for _, type_id in program.func_infos:
+            assert isinstance(spec.types.type_by_id(type_id), btf.Func)
+        for table in (program.references, program.relocations):
+            indexes = [one.insn for one in table]
+            assert indexes == sorted(indexes)
+            assert all(index < count for index in indexes)
+        lines = [row[0] for row in program.line_infos]
+        assert lines == sorted(lines)
+        assert lines[0] == 0
+
+
+@pytest.mark.parametrize("path", READABLE, ids=lambda path: path.name)
+def test_variables_lie_where_btf_says(path):
+    spec = load_collection_spec(path)
+    for data in (one for one in spec.maps.values() if one.data_section and one.value is not None):
+        assert isinstance(data.value, btf.Datasec)
+        assert data.value.size == data.value_size == len(data.contents)
+        offsets = [info.offset for info in data.value.variables]
+        assert offsets == sorted(offsets)
+        for info in data.value.variables:
+            variable = spec.variables[info.var.name]
+            assert (variable.offset, variable.size) == (info.offset, info.size)
+            assert btf.sizeof(variable.type) == variable.size
+
+
+def test_path_bytes_and_reader_give_the_same():
+    path = TESTDATA / "rawtp.bpf.o"
+    data = path.read_bytes()
+    from_path = load_collection_spec(path)
+    assert from_path.source == str(path)
+    with path.open("rb") as file:
+        specs = [load_collection_spec(one) for one in (str(path), data, memoryview(data), io.BytesIO(data), file)]
+    for spec in specs:
+        assert {name: one.code for name, one in spec.programs.items()} == {
+            name: one.code for name, one in from_path.programs.items()
+        }
+
+
+# --- programs, maps, variables -------------------------------------------------------------------
+
+
+def test_demo_has_its_program_maps_and_variables():
+    spec = load("demo.bpf.o")
+    program = spec.programs["on_exec"]
+    assert list(spec.programs) == ["on_exec"]
+    assert (program.type, program.attach_type) == (ProgramType.TRACING, AttachType.TRACE_RAW_TP)
+    assert (program.attach_to, program.attach_module) == ("sched_process_exec", None)
+    assert program.section == "tp_btf/sched_process_exec"
+    assert set(spec.maps) == {"events", "by_parent", ".rodata", ".bss"}
+    events = spec.maps["events"]
+    assert (events.type, events.max_entries) == (MapType.RINGBUF, 256 * 1024)
+    assert (events.key_size, events.value_size) == (0, 0)
+    assert {"only_pid", "only_ppid", "seen", "dropped"} <= set(spec.variables)
+    event = btf.resolve(spec.types.type_by_name("event", btf.Struct))
+    assert [member.name for member in event.members] == [
+        "time", "start_time", "total_vm", "pid", "ppid", "comm", "filename",
+    ]  # fmt: skip
+    assert btf.sizeof(event) == 112
+    assert spec.license == "Dual MIT/GPL"
+    assert spec.notes == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_core_relocations_carry_access_kind_and_place(variant):
+    program = load(f"demo-{variant}.o").programs["on_exec"]
+    found = {(one.spec.type_by_id(one.type_id).name, one.access, one.kind) for one in program.relocations}
+    assert {
+        ("task_struct", "0:2", RelocationKind.BYTE_OFF),  # task->real_parent
+        ("task_struct", "0:3", RelocationKind.BYTE_OFF),  # task->mm
+        ("mm_struct", "0:0", RelocationKind.BYTE_OFF),  # mm->total_vm
+        ("linux_binprm", "0:0", RelocationKind.BYTE_OFF),
+    } <= found
+    assert all(one.function == "on_exec" and one.function_insn == one.insn for one in program.relocations)
+
+
+def test_modules_in_section_names_are_split_off():
+    programs = load("tun.bpf.o").programs
+    entry, leave = programs["tun_open_entry"], programs["tun_open_exit"]
+    assert (entry.attach_module, entry.attach_to) == ("tun", "tun_chr_open")
+    assert entry.attach_type is AttachType.TRACE_FENTRY
+    assert (leave.attach_module, leave.attach_to) == (None, "tun_chr_open")
+    assert leave.attach_type is AttachType.TRACE_FEXIT
+
+
+def test_unknown_sections_are_read_as_unspecified_with_a_note():
+    spec = load("sections.bpf.o")
+    assert len(spec.programs) == 20
+    assert spec.programs["p_unknown"].type is ProgramType.UNSPEC
+    assert [note for note in spec.notes if "mystery/section" in note]
+    assert len(spec.notes) == 1
+    assert not spec.programs["p_optional"].autoload
+    assert spec.programs["p_optional"].attach_to == "vfs_write"
+
+
+@pytest.mark.parametrize("name", ["maps.bpf.o", *(f"maps-{variant}.o" for variant in VARIANTS)])
+def test_map_definitions(name):
+    maps = load(name).maps
+    rows = {
+        # name: type, key size, value size, entries, flags, pinning, extra
+        "hash": (MapType.HASH, 8, 24, 128, 0, 0, 0),
+        "sized": (MapType.HASH, 8, 12, 256, MapFlags.NO_PREALLOC, 0, 0),
+        "array": (MapType.ARRAY, 4, 8, 8, MapFlags.MMAPABLE, 0, 0),
+        "percpu_hash": (MapType.PERCPU_HASH, 4, 8, 64, 0, 0, 0),
+        "percpu_array": (MapType.PERCPU_ARRAY, 4, 24, 2, 0, 0, 0),
+        "lru": (MapType.LRU_HASH, 4, 8, 512, 0, 0, 0),
+        "ring": (MapType.RINGBUF, 0, 0, 4096, 0, 0, 0),
+        "pinned": (MapType.ARRAY, 4, 4, 1, 0, 1, 0),
+        "stacks": (MapType.STACK_TRACE, 4, 256, 16, 0, 0, 0),
+        "perf": (MapType.PERF_EVENT_ARRAY, 4, 4, 0, 0, 0, 0),
+        "bloom": (MapType.BLOOM_FILTER, 0, 4, 100, 0, 0, 3),
+    }
+    assert {
+        one.name: (
+            one.type,
+            one.key_size,
+            one.value_size,
+            one.max_entries,
+            one.flags,
+            one.pinning,
+            one.map_extra,
+        )
+        for one in maps.values()
+        if not one.data_section
+    } == rows
+    assert maps["hash"].key.name == "key"
+    assert maps["hash"].value.name == "value"
+    assert maps["sized"].key is None
+    assert maps["hash"].contents is None
+
+
+@pytest.mark.parametrize("name", ["globals.bpf.o", *(f"globals-{variant}.o" for variant in VARIANTS)])
+def test_global_variables_have_place_type_and_initial_value(name):
+    spec = load(name)
+
+    def number(variable: str, signed: bool = False) -> int:
+        return int.from_bytes(spec.variables[variable].value, spec.byte_order, signed=signed)
+
+    assert number("byte") == 0x12
+    assert number("half") == 0x1234
+    assert number("word") == 0x12345678
+    assert number("quad") == 0x123456789ABCDEF0
+    assert number("negative", signed=True) == -2
+    assert number("limit") == 0x1122334455667788
+    assert number("mode") == 7
+    assert number("enabled") == 1
+    assert number("extra") == 77
+    assert number("runs") == 0
+    assert spec.variables["greeting"].value == b"hello\0\0\0"
+    assert number("static_second") == 200
+    assert number("static_constant", signed=True) == -5
+    homes = {variable: one.map.name for variable, one in spec.variables.items()}
+    assert homes["limit"] == ".rodata.limits"
+    assert homes["extra"] == ".data.extra"
+    assert homes["static_zero"] == homes["runs"] == ".bss"
+    assert homes["pair"] == ".data"
+    assert spec.variables["pair"].type.name == "pair"
+    for name_, frozen in ((".rodata", True), (".rodata.limits", True), (".data", False), (".bss", False)):
+        data = spec.maps[name_]
+        assert (data.type, data.key_size, data.max_entries) == (MapType.ARRAY, 4, 1)
+        assert data.frozen is frozen
+        assert bool(data.flags & MapFlags.RDONLY_PROG) is frozen
+        assert data.flags & MapFlags.MMAPABLE
+
+
+def test_setting_a_variable_changes_its_map_and_not_a_copy():
+    spec = load("demo.bpf.o")
+    copy = spec.copy()
+    spec.variables["only_pid"].set(4711)
+    offset = spec.variables["only_pid"].offset
+    assert spec.maps[".rodata"].contents[offset : offset + 4] == (4711).to_bytes(4, "little")
+    assert copy.variables["only_pid"].value == bytes(4)
+    with pytest.raises(InputError, match="does not fit"):
+        spec.variables["only_pid"].set(1 << 32)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_static_variables_are_referenced_at_their_byte(variant):
+    spec = load(f"globals-{variant}.o")
+    program = spec.programs["use_globals"]
+    referenced = {(one.name, one.offset) for one in program.references}
+    assert all(one.kind is ReferenceKind.MAP_VALUE for one in program.references)
+    for name in ("static_second", "static_zero", "extra", "limit", "quad", "results"):
+        variable = spec.variables[name]
+        places = {variable.offset + step for step in range(0, variable.size, 4)}
+        assert any((variable.map.name, place) in referenced for place in places), name
+    for one in program.references:
+        assert insn(program, one.insn)[0] == 0x18
+
+
+def test_undefined_symbols_are_read_and_noted_by_program_and_name():
+    spec = load("externs.bpf.o")
+    unresolved = {
+        program.name: [(one.insn, one.name) for one in program.references if one.kind is ReferenceKind.UNRESOLVED]
+        for program in spec.programs.values()
+    }
+    assert unresolved == {
+        "uses_kconfig": [(0, "LINUX_KERNEL_VERSION")],
+        "uses_ksym": [(2, "init_task")],
+        "uses_kfunc": [(0, "bpf_rcu_read_lock")],
+        "plain": [],
+    }
+    assert any("uses_ksym" in note and "init_task" in note for note in spec.notes)
+
+
+# --- linking -------------------------------------------------------------------------------------
+
+CALLS = {
+    # caller: callees in the order of the calls, as llvm-objdump shows them
+    "first": ["twice_and_one", "nested"],
+    "second": ["twice_and_one", "parent_of_current"],
+    "twice_and_one": ["twice"],
+    "nested": ["parent_of_current", "twice"],
+    "add_index": ["twice"],
+    "recursive": ["ping"],
+    "ping": ["pong"],
+    "pong": ["ping"],
+}
+LINKED = {
+    "first": {"first", "twice_and_one", "nested", "twice", "parent_of_current"},
+    "second": {"second", "twice_and_one", "parent_of_current", "twice"},
+    "callbacks": {"callbacks", "add_index", "add_value", "twice"},
+    "alone": {"alone"},
+    "recursive": {"recursive", "ping", "pong"},
+}
+SUBPROGS = ["subprogs.bpf.o", *(f"subprogs-{variant}.o" for variant in VARIANTS)]
+
+
+@pytest.mark.parametrize("name", SUBPROGS)
+def test_only_reachable_subprograms_are_linked_each_once(name):
+    spec = load(name)
+    assert {one.name: {part.name for part in one.functions} for one in spec.programs.values()} == LINKED
+    for program in spec.programs.values():
+        assert len({part.name for part in program.functions}) == len(program.functions)
+        for before, after in zip(program.functions, program.functions[1:], strict=False):
+            assert before.end == after.start
+
+
+@pytest.mark.parametrize("name", SUBPROGS)
+def test_calls_lead_to_the_start_of_the_right_function(name):
+    for program in load(name).programs.values():
+        starts = {one.start: one.name for one in program.functions}
+        called: dict[str, list[str]] = {}
+        for index, goal in call_goals(program).items():
+            called.setdefault(function_at(program, index), []).append(starts[goal])
+        assert called == {caller: CALLS[caller] for caller in LINKED[program.name] if caller in CALLS}
+
+
+@pytest.mark.parametrize("name", SUBPROGS)
+def test_addresses_of_functions_are_references_and_already_in_the_code(name):
+    program = load(name).programs["callbacks"]
+    starts = {one.name: one.start for one in program.functions}
+    taken = [one for one in program.references if one.kind is ReferenceKind.FUNCTION]
+    assert [one.name for one in taken] == ["add_index", "add_value"]
+    for one in taken:
+        opcode, _, source, _, imm = insn(program, one.insn)
+        assert (opcode, source) == (0x18, 4)
+        assert one.insn + 1 + imm == one.offset == starts[one.name]
+        assert program.code[one.insn * 8 + 8 : one.insn * 8 + 16] == bytes(8)
+
+
+@pytest.mark.parametrize("name", SUBPROGS)
+def test_relocations_and_references_move_with_their_subprogram(name):
+    spec = load(name)
+    for program_name in ("first", "second"):
+        program = spec.programs[program_name]
+        start = next(one.start for one in program.functions if one.name == "parent_of_current")
+        assert [(one.function, one.function_insn, one.access) for one in program.relocations] == [
+            ("parent_of_current", 2, "0:2"),
+            ("parent_of_current", 9, "0:1"),
+        ]
+        assert [one.insn for one in program.relocations] == [start + 2, start + 9]
+        assert {one.section for one in program.relocations} == {".text"}
+    first = spec.programs["first"]
+    nested = next(one.start for one in first.functions if one.name == "nested")
+    assert Reference(nested + 5, ReferenceKind.MAP, "table") in first.references
+
+
+def test_two_programs_of_one_section_do_not_share_tables():
+    programs = load("subprogs.bpf.o").programs
+    assert programs["first"].section == programs["second"].section == "raw_tp/sys_enter"
+    assert programs["second"].references == (Reference(9, ReferenceKind.MAP_VALUE, ".bss", 8),)
+    assert programs["alone"].code == bytes.fromhex("b400000000000000 9500000000000000")
+    assert programs["alone"].references == ()
+    assert not programs["recursive"].autoload
+
+
+@pytest.mark.skipif(shutil.which("llvm-objdump-19") is None, reason="llvm-objdump-19 is not installed")
+@pytest.mark.parametrize("name", SUBPROGS)
+def test_functions_have_the_bytes_that_llvm_objdump_shows(name):
+    text = subprocess.run(
+        ["llvm-objdump-19", "-d", str(TESTDATA / name)], capture_output=True, text=True, check=True
+    ).stdout
+    shown: dict[str, bytes] = {}
+    current = ""
+    for line in text.splitlines():
+        if label := re.match(r"[0-9a-f]{16} <((?!LBB)\w+)>:", line):
+            current = label[1]
+            shown[current] = b""
+        elif row := re.match(r"\s+\d+:\t([0-9a-f]{2}(?: [0-9a-f]{2}){7,})\s", line):
+            shown[current] += bytes.fromhex(row[1])
+    for program in load(name).programs.values():
+        for part in program.functions:
+            code = bytearray(program.code[part.start * 8 : part.end * 8])
+            expected = bytearray(shown[part.name])
+            assert len(code) == len(expected)
+            for at in range(0, len(code), 8):  # what linking writes: distances, and the mark of an address
+                if code[at] == 0x85:
+                    code[at + 4 : at + 8] = expected[at + 4 : at + 8]
+                elif code[at] == 0x18:
+                    code[at + 1 : at + 16] = expected[at + 1 : at + 16]
+            assert code == expected, part.name
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_maps_in_the_old_style_are_refused_with_the_remedy():
+    with pytest.raises(ElfError, match=r"section maps: maps in the old style.*__uint.*-g"):
+        load("legacy_maps.bpf.o")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"\x9f\xeb\x01\x00" + bytes(20), "raw BTF"),
+        (b"\xeb\x9f\x01\x00" + bytes(20), "raw BTF"),
+        (b"int main(void) { return 0; }\n", "text"),
+        (bytes(100), "zeros"),
+        (b"\x7fELF", "cut off after 4 bytes"),
+        (b"\x1f\x8b\x08" + bytes(100), "gzip"),
+        (b"\xde\xad\xbe\xef" * 30, "de ad be ef"),
+    ],
+)
+def test_what_is_no_object_is_called_by_its_name(data, message):
+    with pytest.raises(ElfError, match=message):
+        load_collection_spec(data)
+
+
+def header(**changes: int) -> bytes:
+    """The demo object with fields of its header replaced."""
+    places = {
+        "class": (4, "B"),
+        "order": (5, "B"),
+        "type": (16, "H"),
+        "machine": (18, "H"),
+        "shentsize": (58, "H"),
+    }
+    data = bytearray((TESTDATA / "demo.bpf.o").read_bytes())
+    for name, value in changes.items():
+        at, code = places[name]
+        struct.pack_into("<" + code, data, at, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class": 1}, "32-bit"),
+        ({"order": 3}, "byte order 3"),
+        ({"machine": 62}, "for x86-64, not for BPF"),
+        ({"machine": 62, "type": 2}, "an executable for x86-64"),
+        ({"type": 3}, "shared library"),
+        ({"shentsize": 40}, "40 bytes, not 64"),
+    ],
+)
+def test_elf_files_of_other_kinds_are_refused_by_name(changes, message):
+    with pytest.raises(ElfError, match=message):
+        load_collection_spec(header(**changes))
+
+
+def test_an_object_for_this_machine_is_refused():
+    with pytest.raises(ElfError, match="not a BPF object"):
+        load_collection_spec("/proc/self/exe")
+
+
+def test_a_missing_file_is_also_the_builtin_error(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_collection_spec(tmp_path / "nothing.o")
+    assert isinstance(caught.value, EbpfError)
+    with pytest.raises(EbpfError):
+        load_collection_spec(tmp_path)
+
+
+def test_reading_an_object_opens_nothing_else(tmp_path):
+    path = tmp_path / "broken.o"
+    path.write_bytes(header(machine=62))
+    with pytest.raises(ElfError) as caught:
+        load_collection_spec(path)
+    assert caught.value.source == str(path)
+    assert caught.value.offset == 18
