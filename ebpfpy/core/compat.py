@@ -1,0 +1,247 @@
+"""When a target's type may stand for a local one: three relations, from lenient to strict.
+
+* `field_mismatch`: for a member reached by name. Only the shape counts: any struct or union for any other, any pointer for
+  any pointer, any integer for any integer; enums by essential name unless one is anonymous; arrays by element.
+* `type_mismatch`: for type_exists, type_size and type_id. Kinds must be equal at the root and below pointers, arrays and
+  function prototypes; names are ignored below the root (the candidate search compared the root's).
+* `match_mismatch`: for type_matches. Names and contents, recursively; behind a pointer only names and kinds.
+
+Each returns None for yes, else the reason in words. ENUM and ENUM64 count as one kind everywhere.
+
+Source: libbpf, ``bpf_core_fields_are_compat``, ``bpf_core_types_are_compat``, ``__bpf_core_types_match`` (behaviour).
+"""
+
+from __future__ import annotations
+
+from ebpfpy.btf.kinds import INT_SIGNED, Kind
+from ebpfpy.btf.names import essential_bytes
+from ebpfpy.btf.text import KEYWORDS
+
+from .rawtypes import MAX_DEPTH, RawTypes, Record
+
+_COMPOSITE = (Kind.STRUCT, Kind.UNION)
+_ENUMS = (Kind.ENUM, Kind.ENUM64)
+_ANY_BY_KIND = frozenset({Kind.VOID, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FWD})
+
+MAX_COMPARISONS = 100_000
+
+
+class DepthError(ValueError):
+    """Types nested deeper than `MAX_DEPTH`: neither yes nor no."""
+
+
+def _word(kind: int) -> str:
+    return KEYWORDS[Kind(kind)] if kind in KEYWORDS else f"kind {kind}"
+
+
+def same_kind(a: int, b: int) -> bool:
+    """Whether two kinds are equal, the two kinds of enum being one."""
+    return a == b or (a in _ENUMS and b in _ENUMS)
+
+
+def field_mismatch(local_types: RawTypes, local_id: int, target_types: RawTypes, target_id: int) -> str | None:
+    """Why a member of type `target_id` cannot stand for one of type `local_id`; None if it can."""
+    for _ in range(MAX_DEPTH):
+        local, target = local_types.under(local_id), target_types.under(target_id)
+        if local.kind in _COMPOSITE and target.kind in _COMPOSITE:
+            return None
+        if not same_kind(local.kind, target.kind):
+            return f"{_word(local.kind)} here, {_word(target.kind)} there"
+        if local.kind in (Kind.PTR, Kind.FLOAT):
+            return None
+        if local.kind == Kind.FWD or local.kind in _ENUMS:
+            mine = essential_bytes(local_types.name(local))
+            other = essential_bytes(target_types.name(target))
+            if not mine or not other or mine == other:
+                return None
+            return f"{_word(local.kind)} {mine.decode()} here, {other.decode()} there"
+        if local.kind == Kind.INT:
+            return _legacy_bitfield(local_types, local, target_types, target)
+        if local.kind != Kind.ARRAY:
+            return f"{_word(local.kind)} cannot be a member"
+        local_id, target_id = local_types.array(local)[0], target_types.array(target)[0]
+    raise DepthError(f"types are nested deeper than {MAX_DEPTH}")
+
+
+def _legacy_bitfield(local_types: RawTypes, local: Record, target_types: RawTypes, target: Record) -> str | None:
+    if (local_types.int_word(local) >> 16 | target_types.int_word(target) >> 16) & 0xFF:
+        return "integers with a bit offset cannot be compared"
+    return None
+
+
+def type_mismatch(
+    local_types: RawTypes,
+    local_id: int,
+    target_types: RawTypes,
+    target_id: int,
+    depth: int = MAX_DEPTH,
+    budget: list[int] | None = None,
+) -> str | None:
+    """Why the type `target_id` is not the kind of thing that `local_id` is; None if it is."""
+    if depth == MAX_DEPTH and not same_kind(local_types.record(local_id).kind, target_types.record(target_id).kind):
+        return _kinds(local_types.record(local_id), target_types.record(target_id))
+    budget = [MAX_COMPARISONS] if budget is None else budget
+    while depth > 0:
+        depth -= 1
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise DepthError(f"more than {MAX_COMPARISONS} types to compare")
+        local, target = local_types.under(local_id), target_types.under(target_id)
+        if not same_kind(local.kind, target.kind):
+            return _kinds(local, target)
+        if local.kind in _ANY_BY_KIND:
+            return None
+        if local.kind == Kind.INT:
+            return _legacy_bitfield(local_types, local, target_types, target)
+        if local.kind == Kind.PTR:
+            local_id, target_id = local.value, target.value
+        elif local.kind == Kind.ARRAY:
+            local_id, target_id = local_types.array(local)[0], target_types.array(target)[0]
+        elif local.kind == Kind.FUNC_PROTO:
+            if local.vlen != target.vlen:
+                return f"{local.vlen} parameters here, {target.vlen} there"
+            for mine, other in zip(local_types.params(local), target_types.params(target), strict=True):
+                reason = type_mismatch(local_types, mine, target_types, other, depth, budget)
+                if reason is not None:
+                    return f"a parameter: {reason}"
+            local_id, target_id = local.value, target.value
+        else:
+            return f"{_word(local.kind)} types cannot be compared"
+    raise DepthError(f"types are nested deeper than {MAX_DEPTH}")
+
+
+def _kinds(local: Record, target: Record) -> str:
+    return f"{_word(local.kind)} here, {_word(target.kind)} there"
+
+
+def match_mismatch(
+    local_types: RawTypes,
+    local_id: int,
+    target_types: RawTypes,
+    target_id: int,
+    *,
+    behind_pointer: bool = False,
+    depth: int = MAX_DEPTH,
+    budget: list[int] | None = None,
+) -> str | None:
+    """Why the type `target_id` does not match `local_id` in the sense of type_matches; None if it does.
+
+    Raises:
+        DepthError: they are nested too deeply, or so widely that comparing them would take forever.
+    """
+    budget = [MAX_COMPARISONS] if budget is None else budget
+    while depth > 0:
+        depth -= 1
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise DepthError(f"more than {MAX_COMPARISONS} types to compare")
+        local, target = local_types.under(local_id), target_types.under(target_id)
+        mine, other = local_types.name(local), target_types.name(target)
+        if essential_bytes(mine) != essential_bytes(other):
+            return f"{_named(local, mine)} here, {_named(target, other)} there"
+        if local.kind == Kind.FWD:
+            return _match_fwd(local, target, behind_pointer)
+        if local.kind in _ENUMS:
+            return _match_enums(local_types, local, target_types, target)
+        if local.kind in _COMPOSITE:
+            if behind_pointer:
+                return _match_composite_behind_pointer(local, target)
+            if local.kind != target.kind:
+                return _kinds(local, target)
+            return _match_members(local_types, local, target_types, target, depth, budget)
+        if local.kind != target.kind:
+            return _kinds(local, target)
+        if local.kind == Kind.VOID:
+            return None
+        if local.kind == Kind.INT:
+            signed = (local_types.int_word(local) ^ target_types.int_word(target)) >> 24 & INT_SIGNED
+            if local.value != target.value or signed:
+                return "integers of different size or sign"
+            return None
+        if local.kind == Kind.PTR:
+            behind_pointer = True
+            local_id, target_id = local.value, target.value
+        elif local.kind == Kind.ARRAY:
+            (local_id, mine_count), (target_id, other_count) = (
+                local_types.array(local),
+                target_types.array(target),
+            )
+            if mine_count != other_count:
+                return f"arrays of {mine_count} elements here, {other_count} there"
+        elif local.kind == Kind.FUNC_PROTO:
+            if local.vlen != target.vlen:
+                return f"{local.vlen} parameters here, {target.vlen} there"
+            for one, two in zip(local_types.params(local), target_types.params(target), strict=True):
+                reason = match_mismatch(
+                    local_types,
+                    one,
+                    target_types,
+                    two,
+                    behind_pointer=behind_pointer,
+                    depth=depth,
+                    budget=budget,
+                )
+                if reason is not None:
+                    return f"a parameter: {reason}"
+            local_id, target_id = local.value, target.value
+        else:
+            return f"{_word(local.kind)} types cannot be compared"
+    raise DepthError(f"types are nested deeper than {MAX_DEPTH}")
+
+
+def _named(record: Record, name: bytes) -> str:
+    return f"{_word(record.kind)} {name.decode('utf-8', 'replace') or '<anon>'}"
+
+
+def _match_fwd(local: Record, target: Record, behind_pointer: bool) -> str | None:
+    if local.kind == target.kind:
+        return None if local.flag == target.flag else "a declared struct here, a declared union there"
+    if behind_pointer and target.kind == (Kind.UNION if local.flag else Kind.STRUCT):
+        return None
+    return _kinds(local, target)
+
+
+def _match_composite_behind_pointer(local: Record, target: Record) -> str | None:
+    if local.kind == target.kind or (target.kind == Kind.FWD and (local.kind == Kind.UNION) == target.flag):
+        return None
+    return _kinds(local, target)
+
+
+def _match_enums(local_types: RawTypes, local: Record, target_types: RawTypes, target: Record) -> str | None:
+    if target.kind not in _ENUMS:
+        return _kinds(local, target)
+    if local.value != target.value:
+        return f"enums of {local.value} bytes here, {target.value} there"
+    if local.vlen > target.vlen:
+        return f"{local.vlen} enumerators here, {target.vlen} there"
+    have = {essential_bytes(name) for name, _ in target_types.enumerators(target)}
+    for name, _ in local_types.enumerators(local):
+        if essential_bytes(name) not in have:
+            return f"no enumerator {name.decode('utf-8', 'replace')!r}"
+    return None
+
+
+def _match_members(
+    local_types: RawTypes,
+    local: Record,
+    target_types: RawTypes,
+    target: Record,
+    depth: int,
+    budget: list[int],
+) -> str | None:
+    if local.vlen > target.vlen:
+        return f"{local.vlen} members here, {target.vlen} there"
+    mine, other = local_types.members(local), target_types.members(target)
+    others: dict[bytes, list[int]] = {}
+    for name, type_id in zip(other.names, other.types, strict=True):
+        others.setdefault(essential_bytes(name), []).append(type_id)
+    for name, type_id in zip(mine.names, mine.types, strict=True):
+        text = name.decode("utf-8", "replace") or "<anon>"
+        reason: str | None = "there is none"
+        for candidate in others.get(essential_bytes(name), ()):
+            reason = match_mismatch(local_types, type_id, target_types, candidate, depth=depth, budget=budget)
+            if reason is None:
+                break
+        if reason is not None:
+            return f"member {text!r}: {reason}"
+    return None

@@ -1,0 +1,246 @@
+"""One question, one candidate, one answer; and the choice among the candidates of a local type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ebpfpy.btf.text import describe_with_id
+from ebpfpy.errors import BtfError, RelocationError
+
+from .access import Access, AccessError, Mismatch, match_fields, walk_enumerator, walk_fields, walk_type
+from .compat import DepthError, match_mismatch, type_mismatch
+from .fixup import Candidate
+from .rawtypes import RawTypes, raw_types
+from .relocation import RelocationKind as R
+from .text import ENUM_KINDS, TYPE_KINDS, access_text
+from .values import Value, enumerator_value, field_value, memory_size_reason, type_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ebpfpy.btf import Spec
+
+    from .relocation import Relocation
+
+_POISONING = frozenset({R.BYTE_OFF, R.BYTE_SZ, R.SIGNED, R.LSHIFT_U64, R.RSHIFT_U64, R.ENUMVAL_VALUE})
+
+
+class Query(NamedTuple):
+    """A relocation with its local side worked out.
+
+    Attributes:
+        kind: what is asked.
+        root: the local root type.
+        access: the local path.
+        value: the local number.
+    """
+
+    kind: R
+    root: int
+    access: Access
+    value: Value
+
+    @property
+    def poisons(self) -> bool:
+        """Whether the instruction is poisoned when the target has no answer; otherwise the answer is 0."""
+        return self.kind in _POISONING
+
+
+def make_query(relocation: Relocation) -> Query:
+    """Work out the local side.
+
+    Raises:
+        RelocationError: the relocation is malformed, whatever the target.
+    """
+    spec = relocation.spec
+    types = raw_types(spec)
+    try:
+        kind = R(relocation.kind)
+        if kind in TYPE_KINDS:
+            access = walk_type(relocation.access, relocation.type_id)
+            value = type_value(types, relocation.type_id, kind)
+        elif kind in ENUM_KINDS:
+            access = walk_enumerator(types, relocation.type_id, relocation.access)
+            value = enumerator_value(types, access, kind)
+        else:
+            access = walk_fields(types, relocation.type_id, relocation.access)
+            value = field_value(types, access, kind, big_endian=spec.byte_order == "big")
+    except (AccessError, DepthError, BtfError, LookupError) as error:
+        raise malformed(relocation, str(error)) from None
+    except ValueError:
+        raise malformed(relocation, f"relocation kind {relocation.kind} is unknown") from None
+    return Query(kind, relocation.type_id, access, value)
+
+
+def malformed(relocation: Relocation, reason: str) -> RelocationError:
+    """The error for a relocation that cannot be carried out."""
+    try:
+        root = describe_with_id(relocation.spec, relocation.type_id)
+    except (BtfError, LookupError):
+        root = f"[{relocation.type_id}]"
+    kind = R(relocation.kind).text if relocation.kind in R._value2member_map_ else f"kind {relocation.kind}"
+    return RelocationError(
+        reason,
+        program=relocation.function or None,
+        insn=relocation.function_insn,
+        relocation=f"{kind} of {root} ({relocation.access})",
+    )
+
+
+class Answer(NamedTuple):
+    """A candidate's answer to a query."""
+
+    access: Access
+    value: Value
+    memory_size_reason: str | None
+
+
+class Evaluation:
+    """One candidate for one local type, and its answers so far."""
+
+    __slots__ = ("_answers", "_big_endian", "_local", "_target", "spec", "type_id")
+
+    def __init__(self, local: RawTypes, spec: Spec, type_id: int) -> None:
+        self.spec = spec
+        self.type_id = type_id
+        self._local = local
+        self._target = raw_types(spec)
+        self._big_endian = spec.byte_order == "big"
+        self._answers: dict[tuple[R, tuple[int, ...]], Answer | Mismatch] = {}
+
+    def answer(self, query: Query) -> Answer | Mismatch:
+        """This candidate's answer.
+
+        Raises:
+            BtfError: the candidate's own BTF is malformed.
+        """
+        key = query.kind, query.access.raw
+        found = self._answers.get(key)
+        if found is None:
+            try:
+                found = self._evaluate(query)
+            except (AccessError, DepthError) as error:
+                found = Mismatch(str(error))
+            self._answers[key] = found
+        return found
+
+    def _evaluate(self, query: Query) -> Answer | Mismatch:
+        local, target, kind = self._local, self._target, query.kind
+        if kind in TYPE_KINDS:
+            compare = match_mismatch if kind == R.TYPE_MATCHES else type_mismatch
+            reason = compare(local, query.root, target, self.type_id)
+            if reason is not None:
+                return Mismatch(reason)
+            return Answer(Access(self.type_id, (0,), (), 0), type_value(target, self.type_id, kind), None)
+        if kind in ENUM_KINDS:
+            return self._evaluate_enumerator(query)
+        access = match_fields(local, query.access, target, self.type_id)
+        if isinstance(access, Mismatch):
+            return access
+        value = field_value(target, access, kind, big_endian=self._big_endian)
+        reason = memory_size_reason(local, query.value, target, value) if kind == R.BYTE_OFF else None
+        return Answer(access, value, reason)
+
+    def _evaluate_enumerator(self, query: Query) -> Answer | Mismatch:
+        from ebpfpy.btf.names import essential_bytes
+
+        name = query.access.points[0].name or b""
+        wanted = essential_bytes(name)
+        record = self._target.under(self.type_id)
+        for index, (other, _) in enumerate(self._target.enumerators(record)):
+            if essential_bytes(other) == wanted:
+                point = query.access.points[0]._replace(type_id=record.type_id, index=index, name=other)
+                access = Access(self.type_id, (index,), (point,), 0)
+                return Answer(access, enumerator_value(self._target, access, query.kind), None)
+        return Mismatch(f"no enumerator {name.decode('utf-8', 'replace')!r}")
+
+    def text(self, query: Query) -> str:
+        """The candidate, with the path on it where it matches."""
+        answer = self.answer(query)
+        if isinstance(answer, Mismatch):
+            return describe_with_id(self.spec, self.type_id)
+        return access_text(self.spec, answer.access, query.kind)
+
+
+class Choice:
+    """The candidates for one local type, and the one that all its relocations follow.
+
+    Attributes:
+        chosen: the candidate that answers, None where none does.
+        searched: all candidates of the tiers that were searched.
+        warnings: specs that could not be searched, and why.
+    """
+
+    __slots__ = ("_later", "_later_found", "_near", "chosen", "scores", "searched", "total", "warnings")
+
+    def __init__(
+        self,
+        chosen: Evaluation | None,
+        searched: list[Evaluation],
+        scores: dict[int, int],
+        total: int,
+        warnings: list[str],
+        later: Callable[[], Iterable[Evaluation]],
+        near: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self.chosen = chosen
+        self.searched = searched
+        self.scores = scores
+        self.total = total
+        self.warnings = warnings
+        self._later = later
+        self._later_found: list[Evaluation] | None = None
+        self._near = near
+
+    def candidates(self, query: Query) -> tuple[Candidate, ...]:
+        """Every candidate with its verdict on one query, the chosen one first."""
+        if self._later_found is None:
+            self._later_found = list(self._later())
+        found = [self._candidate(each, query, self._verdict(each, query)) for each in self.searched]
+        for each in self._later_found:
+            found.append(self._candidate(each, query, self._later_verdict(each, query)))
+        return tuple(sorted(found, key=lambda candidate: candidate.verdict != "chosen"))
+
+    @staticmethod
+    def _candidate(evaluation: Evaluation, query: Query, verdict: str) -> Candidate:
+        return Candidate(evaluation.spec, evaluation.type_id, evaluation.text(query), verdict)
+
+    def _verdict(self, evaluation: Evaluation, query: Query) -> str:
+        answer = evaluation.answer(query)
+        if evaluation is self.chosen:
+            return "chosen" if not isinstance(answer, Mismatch) else f"chosen for this type, but: {answer.reason}"
+        if isinstance(answer, Mismatch):
+            return answer.reason
+        if self.chosen is None:
+            return "not chosen"
+        mine, best = self.scores[id(evaluation)], self.scores[id(self.chosen)]
+        if mine == best:
+            return "agrees with the chosen one"
+        return f"answers {mine} of {self.total} relocations of this type, the chosen one {best}"
+
+    def _later_verdict(self, evaluation: Evaluation, query: Query) -> str:
+        answer = evaluation.answer(query)
+        assert self.chosen is not None
+        first = self.chosen.spec.name or "BTF"
+        if isinstance(answer, Mismatch):
+            return f"comes after {first}, and {answer.reason}"
+        return f"comes after {first}, which answers first; would give {answer.value.number}"
+
+    def near(self, query: Query) -> tuple[str, ...]:
+        """Names that resemble the one that no candidate has."""
+        if not self.searched:
+            return self._near()
+        import difflib
+
+        wanted = next((p.name for p in reversed(query.access.points) if p.name), None)
+        if wanted is None:
+            return ()
+        names: list[str] = []
+        for each in self.searched:
+            types = raw_types(each.spec)
+            record = types.under(each.type_id)
+            if query.kind in ENUM_KINDS:
+                names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
+            elif record.kind in (4, 5):
+                names += [name.decode("utf-8", "replace") for name in types.members(record).index if name]
+        return tuple(difflib.get_close_matches(wanted.decode("utf-8", "replace"), names, n=3))

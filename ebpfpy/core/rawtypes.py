@@ -1,0 +1,225 @@
+"""Types as the relocator sees them: ids and words, never objects.
+
+A relocation looks at a handful of the 100,000 types of a kernel, and at one or two members of each. Making objects
+of them would cost more than the relocation. `RawTypes` answers the relocator's questions from a `Spec`'s raw tables and
+remembers what it has answered: records by id, what is under the typedefs, sizes, and for each struct a dictionary from
+member name to index. It lives as long as its Spec, so the next program starts warm.
+
+Type id 0 is void. An id below the split's first belongs to the base, and is answered (and remembered) by the base's
+`RawTypes`, so that modules share it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from ebpfpy.btf.kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, VLEN_MASK, Kind
+from ebpfpy.errors import BtfError
+
+if TYPE_CHECKING:
+    from ebpfpy.btf.spec import Spec
+
+MAX_DEPTH = 32
+"""libbpf's limit on the depth of nested types."""
+
+_MODIFIERS = frozenset(int(kind) for kind in MODIFIERS)
+_SIZED = frozenset({Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC})
+_MAX_CHAIN = 1000
+
+
+class Record(NamedTuple):
+    """One record of the type section.
+
+    Attributes:
+        type_id: its id.
+        kind, vlen, flag: the parts of the info word.
+        name_off: offset of its name.
+        value: the third word: size in bytes, or the id of the type that it refers to.
+        body: the words after the first three.
+    """
+
+    type_id: int
+    kind: int
+    vlen: int
+    flag: bool
+    name_off: int
+    value: int
+    body: memoryview
+
+
+_VOID = Record(0, 0, 0, False, 0, 0, memoryview(b""))
+
+
+class Members(NamedTuple):
+    """The members of a struct or union.
+
+    Attributes:
+        names: by index; b"" for an anonymous one.
+        types: ids by index.
+        bits: bit offsets by index.
+        widths: bitfield widths by index, 0 for no bitfield.
+        index: name to index; the first member of that name counts.
+        anonymous: the indices of members without a name.
+    """
+
+    names: list[bytes]
+    types: list[int]
+    bits: list[int]
+    widths: list[int]
+    index: dict[bytes, int]
+    anonymous: list[int]
+
+
+class RawTypes:
+    """What the relocator asks of one `Spec`."""
+
+    __slots__ = ("_base", "_first", "_members", "_records", "_sizes", "_spec", "_under")
+
+    def __init__(self, spec: Spec, base: RawTypes | None) -> None:
+        self._spec = spec
+        self._base = base
+        self._first = spec.first_id
+        self._records: dict[int, Record] = {0: _VOID}
+        self._under: dict[int, Record] = {}
+        self._sizes: dict[int, int] = {}
+        self._members: dict[int, Members] = {}
+
+    def record(self, type_id: int) -> Record:
+        """The record of a type."""
+        found = self._records.get(type_id)
+        if found is not None:
+            return found
+        if type_id < self._first and self._base is not None:
+            return self._base.record(type_id)
+        words, at = self._spec.locate(type_id)
+        info = words[at + 1]
+        found = self._records[type_id] = Record(
+            type_id,
+            info >> KIND_SHIFT & KIND_MASK,
+            info & VLEN_MASK,
+            bool(info & KIND_FLAG),
+            words[at],
+            words[at + 2],
+            words[at + 3 :],
+        )
+        return found
+
+    def name(self, record: Record) -> bytes:
+        """The name of a record's type; b"" for an anonymous one."""
+        return self._spec.string_bytes(record.name_off)
+
+    def string(self, offset: int) -> bytes:
+        """The string at an offset."""
+        return self._spec.string_bytes(offset)
+
+    def under(self, type_id: int) -> Record:
+        """The record under all typedefs, qualifiers and type tags.
+
+        Raises:
+            BtfError: they form a cycle.
+        """
+        found = self._under.get(type_id)
+        if found is not None:
+            return found
+        found = self.record(type_id)
+        for _ in range(_MAX_CHAIN):
+            if found.kind not in _MODIFIERS:
+                self._under[type_id] = found
+                return found
+            found = self.record(found.value)
+        raise BtfError(f"typedefs and qualifiers of type {type_id} form a cycle", source=self._spec.name or "BTF")
+
+    def size(self, type_id: int) -> int:
+        """The size of a type in bytes.
+
+        Raises:
+            BtfError: it has none.
+        """
+        found = self._sizes.get(type_id)
+        if found is None:
+            found = self._sizes[type_id] = self._size(type_id)
+        return found
+
+    def _size(self, type_id: int) -> int:
+        count = 1
+        record = self.under(type_id)
+        for _ in range(MAX_DEPTH):
+            if record.kind in _SIZED:
+                return count * record.value
+            if record.kind == Kind.PTR:
+                return count * self._spec.pointer_size
+            if record.kind != Kind.ARRAY:
+                break
+            count *= self.array(record)[1]
+            record = self.under(self.array(record)[0])
+        raise BtfError(f"type {type_id} has no size", source=self._spec.name or "BTF")
+
+    def array(self, record: Record) -> tuple[int, int]:
+        """Element type and number of elements of an array."""
+        body = record.body
+        if len(body) < 3:
+            raise self._truncated(record)
+        return body[0], body[2]
+
+    def int_word(self, record: Record) -> int:
+        """The fourth word of an integer: encoding << 24 | bit offset << 16 | bits."""
+        if len(record.body) < 1:
+            raise self._truncated(record)
+        word: int = record.body[0]
+        return word
+
+    def members(self, record: Record) -> Members:
+        """The members of a struct or union."""
+        if record.type_id < self._first and self._base is not None:
+            return self._base.members(record)
+        found = self._members.get(record.type_id)
+        if found is None:
+            found = self._members[record.type_id] = self._read_members(record)
+        return found
+
+    def _read_members(self, record: Record) -> Members:
+        # u32 name_off, u32 type, u32 offset (flag: bitfield size << 24 | bit offset)
+        body = record.body[: 3 * record.vlen].tolist()
+        if len(body) < 3 * record.vlen:
+            raise self._truncated(record)
+        names = [self._spec.string_bytes(offset) for offset in body[0::3]]
+        offsets = body[2::3]
+        if record.flag:
+            bits, widths = [word & 0xFF_FFFF for word in offsets], [word >> 24 for word in offsets]
+        else:
+            bits, widths = offsets, [0] * len(offsets)
+        index = {name: at for at, name in zip(range(len(names) - 1, -1, -1), reversed(names), strict=True)}
+        anonymous = [at for at, name in enumerate(names) if not name] if b"" in index else []
+        return Members(names, body[1::3], bits, widths, index, anonymous)
+
+    def enumerators(self, record: Record) -> list[tuple[bytes, int]]:
+        """Names and values of an enum; ENUM values are sign-extended from 32 bits, ENUM64 values are unsigned 64-bit."""
+        step = 3 if record.kind == Kind.ENUM64 else 2
+        body = record.body[: step * record.vlen].tolist()
+        if len(body) < step * record.vlen:
+            raise self._truncated(record)
+        names = [self._spec.string_bytes(offset) for offset in body[0::step]]
+        if step == 3:
+            values = [low | high << 32 for low, high in zip(body[1::3], body[2::3], strict=True)]
+        else:
+            values = [value - (1 << 32) if value >> 31 else value for value in body[1::2]]
+        return list(zip(names, values, strict=True))
+
+    def params(self, record: Record) -> list[int]:
+        """The types of a function prototype's parameters."""
+        body = record.body[: 2 * record.vlen].tolist()
+        if len(body) < 2 * record.vlen:
+            raise self._truncated(record)
+        return body[1::2]
+
+    def _truncated(self, record: Record) -> BtfError:
+        return BtfError(f"truncated: the record of type {record.type_id}", source=self._spec.name or "BTF")
+
+
+def raw_types(spec: Spec) -> RawTypes:
+    """The `RawTypes` of a Spec, the same one every time."""
+    found = spec.derived.get(RawTypes)
+    if found is None:
+        base = raw_types(spec.base) if spec.base is not None else None
+        found = spec.derived.setdefault(RawTypes, RawTypes(spec, base))
+    return cast("RawTypes", found)

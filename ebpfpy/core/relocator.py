@@ -1,0 +1,255 @@
+"""The relocator: relocations and an ordered list of specs go in, fixups come out.
+
+**Candidates.** For a local type, every target type of the same kind (the two kinds of enum are one) with the same essential
+name is a candidate. Names without types, and specs without the name, cost next to nothing.
+
+**Tiers.** Specs without a base (vmlinux) are asked first; then the module that the program attaches to; then all other
+modules together. The first tier in which a candidate answers at least one relocation of the local type answers all of them.
+So the kernel's own ``struct file`` is never shadowed by a module's, and a probe on e1000e gets e1000e's
+``struct e1000_adapter`` although e1000 has one of that name, too.
+
+**Agreement.** All relocations of one local type in one program follow one target type: two layouts are never mixed,
+whatever the order of the relocations. The candidate that answers most of them is chosen. If several answer equally many and
+disagree on any number, or on the offset behind one, that is an `AmbiguousRelocationError`.
+
+**No answer.** "Does it exist", "does it match", sizes and ids become 0; offsets, shifts, signs and enumerators poison their
+instruction: a program may contain them, as long as it never reaches them.
+
+**Faults.** A module's BTF that cannot be read is left out with a warning, in `Fixup.warnings`.
+
+Worked example: ``struct s {int x; int y}`` with relocations x, y and exists(z), against vmlinux ``struct s {y@0}`` and
+``struct s___old {x@8, y@0, z@4}``: the first answers one of three, the second three; the second is chosen for all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.names import essential_bytes
+from ebpfpy.errors import AmbiguousRelocationError, BtfError, InputError, NotFoundError
+
+from .access import Mismatch
+from .fixup import Fixup
+from .query import Answer, Choice, Evaluation, make_query, malformed
+from .rawtypes import raw_types
+from .relocation import RelocationKind as R
+from .text import access_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ebpfpy.btf import Spec
+
+    from .query import Query
+    from .relocation import Relocation
+
+_ENUMS = frozenset({Kind.ENUM, Kind.ENUM64})
+
+
+def relocate(
+    relocations: Sequence[Relocation],
+    kernel_types: Iterable[Spec],
+    *,
+    prefer_module: str | None = None,
+    fallback: Callable[[], Iterable[Spec]] | None = None,
+) -> list[Fixup]:
+    """Solve the relocations of one program.
+
+    Args:
+        relocations: in any order; the result is in the same order.
+        kernel_types: the target's types: vmlinux, and any modules as split specs on it.
+        prefer_module: name of the module that the program attaches to: it is asked before the other modules.
+        fallback: further modules, asked for only if a type was found nowhere else.
+
+    Returns:
+        One `Fixup` for each relocation.
+
+    Raises:
+        RelocationError: a relocation is malformed.
+        AmbiguousRelocationError: several target types answer equally well, and differently.
+        BtfError: the types of a spec without a base are malformed.
+        InputError: byte orders differ.
+    """
+    return Relocator(kernel_types, fallback=fallback).relocate(relocations, prefer_module=prefer_module)
+
+
+class Relocator:
+    """`relocate` for many programs against the same types: remembers candidates and answers."""
+
+    def __init__(self, kernel_types: Iterable[Spec], *, fallback: Callable[[], Iterable[Spec]] | None = None) -> None:
+        specs = list(kernel_types)
+        self._bases = [spec for spec in specs if not spec.split]
+        self._splits = [spec for spec in specs if spec.split]
+        self._fallback = fallback
+        self._fallback_specs: list[Spec] | None = None if fallback is not None else []
+        self._candidates: dict[tuple[int, int, int], list[Evaluation]] = {}
+        self._queries: dict[tuple[int, int, str, int], Query] = {}
+        self._faults: dict[int, str] = {}
+        self._kept: list[Spec] = []  # keeps the objects alive whose id() is a key above
+
+    def relocate(self, relocations: Sequence[Relocation], *, prefer_module: str | None = None) -> list[Fixup]:
+        """Solve the relocations of one program; see `ebpfpy.core.relocate`."""
+        groups: dict[tuple[int, int], list[tuple[int, Relocation, Query]]] = {}
+        fixups: list[Fixup | None] = [None] * len(relocations)
+        for at, relocation in enumerate(relocations):
+            query = self._query(relocation)
+            if query.kind == R.LOCAL_TYPE_ID:
+                fixups[at] = Fixup(relocation, query, None, Answer(query.access, query.value, None))
+            else:
+                groups.setdefault((id(relocation.spec), relocation.type_id), []).append((at, relocation, query))
+        for group in groups.values():
+            choice = self._choose(group, prefer_module)
+            for at, relocation, query in group:
+                answer = choice.chosen.answer(query) if choice.chosen is not None else self._no_answer(choice, query)
+                fixups[at] = Fixup(relocation, query, choice, answer)
+        return [fixup for fixup in fixups if fixup is not None]
+
+    def _query(self, relocation: Relocation) -> Query:
+        key = id(relocation.spec), relocation.type_id, relocation.access, relocation.kind
+        query = self._queries.get(key)
+        if query is None:
+            query = self._queries[key] = make_query(relocation)
+            self._kept.append(relocation.spec)
+        return query
+
+    @staticmethod
+    def _no_answer(choice: Choice, query: Query) -> Mismatch:
+        for evaluation in choice.searched:
+            answer = evaluation.answer(query)
+            if isinstance(answer, Mismatch):
+                return answer
+        return Mismatch("no type of that name and kind in any of the specs")
+
+    # --- tiers ---------------------------------------------------------------------------------
+
+    def _tiers(self, prefer_module: str | None) -> Iterator[list[Spec]]:
+        yield self._bases
+        preferred: list[Spec] = []
+        others = self._splits
+        if prefer_module is not None:
+            wanted = prefer_module.replace("-", "_")
+            preferred = [spec for spec in self._splits if spec.name.replace("-", "_") == wanted]
+            others = [spec for spec in self._splits if spec not in preferred]
+            yield preferred
+        yield others
+        yield self._fallback_tier()
+
+    def _fallback_tier(self) -> list[Spec]:
+        if self._fallback_specs is None:
+            assert self._fallback is not None
+            have = {spec.name for spec in self._splits}
+            self._fallback_specs = [spec for spec in self._fallback() if spec.name not in have]
+        return self._fallback_specs
+
+    def _choose(self, group: list[tuple[int, Relocation, Query]], prefer_module: str | None) -> Choice:
+        relocation = group[0][1]
+        local = relocation.spec
+        record = raw_types(local).record(relocation.type_id)
+        name = raw_types(local).name(record)
+        if not name:
+            raise malformed(relocation, "the local type has no name")
+        essential = essential_bytes(name)
+        queries = list({query: None for _, _, query in group})
+        searched: list[Evaluation] = []
+        warnings: list[str] = []
+        scores: dict[int, int] = {}
+        tiers = self._tiers(prefer_module)
+        chosen: Evaluation | None = None
+        for tier in tiers:
+            scored = []
+            for spec in tier:
+                for evaluation in self._evaluations(spec, local, relocation, record.kind, essential, warnings):
+                    score = self._score(evaluation, queries, warnings)
+                    if score is not None:
+                        scores[id(evaluation)] = score
+                        scored.append((score, evaluation))
+            searched += [evaluation for _, evaluation in scored]
+            best = max((score for score, _ in scored), default=0)
+            if best:
+                equals = [evaluation for score, evaluation in scored if score == best]
+                chosen = equals[0]
+                self._agree(equals, group)
+                break
+        rest = tiers
+
+        def later() -> list[Evaluation]:
+            found: list[Evaluation] = []
+            if chosen is not None:
+                for tier in rest:
+                    for spec in tier:
+                        found += self._evaluations(spec, local, relocation, record.kind, essential, warnings)
+            return found
+
+        def near() -> tuple[str, ...]:
+            return self._bases[0].near_names(essential.decode("utf-8", "replace")) if self._bases else ()
+
+        return Choice(chosen, searched, scores, len(queries), warnings, later, near)
+
+    def _evaluations(
+        self,
+        spec: Spec,
+        local: Spec,
+        relocation: Relocation,
+        kind: int,
+        essential: bytes,
+        warnings: list[str],
+    ) -> list[Evaluation]:
+        key = id(spec), id(local), relocation.type_id
+        found = self._candidates.get(key)
+        if found is not None:
+            return found
+        if id(spec) in self._faults:
+            warnings.append(self._faults[id(spec)])
+            return []
+        if spec.byte_order != local.byte_order:
+            raise InputError(
+                f"the object is {local.byte_order}-endian, {spec.name or 'the target'} {spec.byte_order}-endian"
+            )
+        kinds = _ENUMS if kind in _ENUMS else (kind,)
+        try:
+            ids = [found for found in spec.ids_by_essential_name(essential) if spec.kind_of(found) in kinds]
+        except (BtfError, NotFoundError) as error:
+            if not spec.split:
+                raise
+            self._fault(spec, error, warnings)
+            return []
+        found = self._candidates[key] = [Evaluation(raw_types(local), spec, type_id) for type_id in ids]
+        return found
+
+    def _score(self, evaluation: Evaluation, queries: list[Query], warnings: list[str]) -> int | None:
+        try:
+            return sum(not isinstance(evaluation.answer(query), Mismatch) for query in queries)
+        except (BtfError, NotFoundError) as error:
+            if not evaluation.spec.split:
+                raise
+            self._fault(evaluation.spec, error, warnings)
+            return None
+
+    def _fault(self, spec: Spec, error: Exception, warnings: list[str]) -> None:
+        text = f"module {spec.name or '?'} is left out: {error}"
+        self._faults[id(spec)] = text
+        warnings.append(text)
+
+    @staticmethod
+    def _agree(equals: list[Evaluation], group: list[tuple[int, Relocation, Query]]) -> None:
+        """Refuse candidates that answer equally many relocations, and differently."""
+        if len(equals) < 2:
+            return
+        for _, relocation, query in group:
+            answers = [evaluation.answer(query) for evaluation in equals]
+            numbers = {None if isinstance(a, Mismatch) else (a.value.number, a.access.bits) for a in answers}
+            if len(numbers) == 1:
+                continue
+            texts = tuple(
+                f"{e.spec.name or 'BTF'}: {e.text(query)}"
+                + (f": {a.reason}" if isinstance(a, Mismatch) else f" = {a.value.number}")
+                for e, a in zip(equals, answers, strict=True)
+            )
+            raise AmbiguousRelocationError(
+                f"{len(texts)} types answer, and differently: {'; '.join(texts)}",
+                candidates=texts,
+                program=relocation.function or None,
+                insn=relocation.function_insn,
+                relocation=f"{query.kind.text} of {access_text(relocation.spec, query.access, query.kind)}",
+            )
