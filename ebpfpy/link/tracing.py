@@ -1,0 +1,84 @@
+"""fentry, fexit, fmod_ret, tp_btf and LSM programs: attached to what they were loaded for."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from ebpfpy import sys
+from ebpfpy.errors import InputError, KernelError
+from ebpfpy.sys import ProgramType
+
+from .link import Link
+
+if TYPE_CHECKING:
+    from ebpfpy.loader import Program
+
+
+def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
+    """Attach a tracing or LSM program to its target (Linux 5.5; targets in modules 5.11; CAP_PERFMON).
+
+    Args:
+        program: was loaded with its target: fentry, fexit, fmod_ret, tp_btf, lsm.
+        cookie: what bpf_get_attach_cookie() returns in the program (Linux 5.19).
+
+    Returns:
+        The link; the caller closes it.
+
+    Raises:
+        KernelError: the kernel refused, with a hint where the reason is known.
+    """
+    if program.type not in (ProgramType.TRACING, ProgramType.LSM):
+        raise InputError(f"program {program.name} ({program.spec.section}) is not for tracing")
+    text = f"{program.name} to {program.target or program.spec.section}"
+    try:
+        if cookie:
+            assert program.spec.attach_type is not None
+            options = sys.TracingOptions(cookie=cookie)
+            fd = sys.link_create(program, attach_type=program.spec.attach_type, options=options, subject=text)
+        else:
+            fd = sys.raw_tracepoint_open(program, subject=text)
+    except KernelError as error:
+        error.hint = error.hint or _hint(error)
+        raise
+    return Link(fd, text)
+
+
+def _hint(error: KernelError) -> str | None:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "the kernel cannot find one address for the function: it is a copy such as NAME.isra.0, or exists several times"
+    if error.errno == errno.EBUSY:
+        return "the function is already patched by something else (live patching, or another kind of tracing)"
+    if error.errno == errno.E2BIG:
+        return "too many programs are attached to the function already"
+    if error.errno == 524:
+        return "this kernel or machine cannot patch functions for tracing (no trampolines)"
+    return None
+
+
+def attach_raw_tracepoint(program: Program, name: str | None = None, *, cookie: int = 0) -> Link:
+    """Attach a raw tracepoint program (Linux 4.17; CAP_PERFMON).
+
+    Args:
+        program: of type RAW_TRACEPOINT.
+        name: the tracepoint; None: the one in the program's section name.
+        cookie: what bpf_get_attach_cookie() returns in the program (Linux 6.10).
+
+    Returns:
+        The link; the caller closes it.
+
+    Raises:
+        KernelError: FileNotFoundError: there is no such tracepoint.
+    """
+    if program.type not in (ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE):
+        raise InputError(f"program {program.name} ({program.spec.section}) is not for raw tracepoints")
+    name = name or program.spec.attach_to
+    if not name:
+        raise InputError(f"program {program.name}: section {program.spec.section!r} names no tracepoint: pass its name")
+    text = f"{program.name} to raw tracepoint {name}"
+    try:
+        return Link(sys.raw_tracepoint_open(program, name, cookie=cookie, subject=text), text)
+    except FileNotFoundError as error:
+        if isinstance(error, KernelError):
+            error.hint = f"this kernel has no tracepoint {name!r}, or the module that defines it is not loaded"
+        raise

@@ -1,0 +1,59 @@
+"""Global variables of a loaded object: live, through the memory of their data section's map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ebpfpy.errors import UnsupportedError
+
+from .codec import Codec
+
+if TYPE_CHECKING:
+    from ebpfpy.elf.spec import VariableSpec
+
+    from .map import Map
+
+
+class Variable:
+    """A global variable. Valid as long as the collection's map is open.
+
+    Reading and writing are plain memory accesses (Linux 5.5): no system call, and no protection against the program
+    writing at the same time.
+
+    Args:
+        spec: the blueprint.
+        owner: the map of its data section.
+    """
+
+    def __init__(self, spec: VariableSpec, owner: Map) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self._map = owner
+        self._codec = Codec(f"variable {spec.name}", spec.size, spec.type)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it is a constant for the program, fixed since loading."""
+        return self._map.spec.frozen
+
+    def get(self) -> Any:
+        """The value now, decoded by its BTF type (bytes without one)."""
+        start = self.spec.offset
+        return self._codec.decode(bytes(self._map.memory()[start : start + self.spec.size]))
+
+    def set(self, value: Any) -> None:
+        """Change the value.
+
+        Raises:
+            UnsupportedError: it is a constant: set it on the blueprint, before loading.
+            InputError: the value does not fit.
+        """
+        if self.read_only:
+            raise UnsupportedError(
+                f"variable {self.name} is a constant since the object was loaded; set it on the blueprint before loading"
+            )
+        start = self.spec.offset
+        self._map.memory()[start : start + self.spec.size] = self._codec.encode(value)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name} in {self._map.name}>"
