@@ -37,12 +37,12 @@ class Point(NamedTuple):
 
     Attributes:
         type_id: the struct that the member is in; for an array step, the element's type.
-        index: of the member or element.
+        number: index of the member or element.
         name: of the member or enumerator; None for an array step (and for the root).
     """
 
     type_id: int
-    index: int
+    number: int
     name: bytes | None
 
 
@@ -133,7 +133,7 @@ def walk_fields(types: RawTypes, root: int, text: str) -> Access:
 
 def _flexible(types: RawTypes, point: Point, count: int) -> bool:
     """Whether an array of `count` elements reached through `point` is its struct's flexible last member."""
-    return count == 0 and point.name is not None and point.index == types.record(point.type_id).vlen - 1
+    return count == 0 and point.name is not None and point.number == types.record(point.type_id).vlen - 1
 
 
 class Mismatch(NamedTuple):
@@ -146,14 +146,14 @@ def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, r
     """Walk a local path on a target type, by name."""
     record = target_types.under(root)
     first = local.points[0]
-    points = [Point(record.type_id, first.index, None)]
-    raw = [first.index]
-    bits = first.index * target_types.size(record.type_id) * 8 if first.index else 0
+    points = [Point(record.type_id, first.number, None)]
+    raw = [first.number]
+    bits = first.number * target_types.size(record.type_id) * 8 if first.number else 0
     for step in local.points[1:]:
         if step.name is not None:
             if record.kind not in _COMPOSITE:
                 return Mismatch(f"member {step.name.decode()!r} of something that is no struct")
-            local_member = local_types.members(local_types.record(step.type_id)).types[step.index]
+            local_member = local_types.members(local_types.record(step.type_id)).types[step.number]
             found = _find_member(local_types, local_member, step.name, target_types, record, set())
             if isinstance(found, Mismatch):
                 return found
@@ -163,14 +163,14 @@ def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, r
             record = target_types.under(found.type_id)
         else:
             if record.kind != Kind.ARRAY:
-                return Mismatch(f"element [{step.index}] of something that is no array")
+                return Mismatch(f"element [{step.number}] of something that is no array")
             element, count = target_types.array(record)
-            if step.index >= count and not _flexible(target_types, points[-1], count):
-                return Mismatch(f"element [{step.index}] is out of bounds: the array has {count}")
+            if step.number >= count and not _flexible(target_types, points[-1], count):
+                return Mismatch(f"element [{step.number}] is out of bounds: the array has {count}")
             record = target_types.under(element)
-            raw.append(step.index)
-            points.append(Point(record.type_id, step.index, None))
-            bits += step.index * target_types.size(record.type_id) * 8
+            raw.append(step.number)
+            points.append(Point(record.type_id, step.number, None))
+            bits += step.number * target_types.size(record.type_id) * 8
     return Access(root, tuple(raw), tuple(points), bits)
 
 
@@ -191,7 +191,7 @@ def _find_member(
 ) -> _Found | Mismatch:
     seen.add(record.type_id)  # searched in vain: nothing is searched twice, so that no cycle and no bomb goes off
     members = target_types.members(record)
-    at = members.index.get(name)
+    at = members.by_name.get(name)
     closest: Mismatch | None = None
     for anonymous in members.anonymous:
         if at is not None and anonymous > at:

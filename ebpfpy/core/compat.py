@@ -1,9 +1,10 @@
 """When a target's type may stand for a local one: three relations, from lenient to strict.
 
-* `field_mismatch`: for a member reached by name. Only the shape counts: any struct or union for any other, any pointer for
-  any pointer, any integer for any integer; enums by essential name unless one is anonymous; arrays by element.
-* `type_mismatch`: for type_exists, type_size and type_id. Kinds must be equal at the root and below pointers, arrays and
-  function prototypes; names are ignored below the root (the candidate search compared the root's).
+* `field_mismatch`: for a member reached by name. Only the shape counts: any struct or union for any other, any
+  pointer for any pointer, any integer for any integer; enums by essential name unless one is anonymous; arrays by
+  element.
+* `type_mismatch`: for type_exists, type_size and type_id. Kinds must be equal at the root and below pointers, arrays
+  and function prototypes; names are ignored below the root (the candidate search compared the root's).
 * `match_mismatch`: for type_matches. Names and contents, recursively; behind a pointer only names and kinds.
 
 Each returns None for yes, else the reason in words. ENUM and ENUM64 count as one kind everywhere.

@@ -42,7 +42,8 @@ class Fixup:
 
     Attributes:
         relocation: what was asked.
-        local_value: the number that the compiler put into the instruction.
+        local_value: the number by the local types, which the compiler put into the instruction (not always that one where
+            `validate` is False).
         target_value: the number to put there; None when the instruction is poisoned.
         spec: the BTF that answered, None where none did.
         type_id: the chosen target type's id in `spec`; 0 where there is none. For a module's type it is an id of

@@ -1,8 +1,8 @@
 """Fixups into code.
 
-What an instruction holds where depends on its class: ALU and jumps-by-immediate hold the number in ``imm``, loads and stores
-in the 16-bit ``off``, ld_imm64 in the ``imm`` of both its halves. A load or store whose target field has another size
-gets another size bit, too.
+What an instruction holds where depends on its class: ALU holds the number in ``imm``, loads and stores in the 16-bit
+``off``, ld_imm64 in the ``imm`` of both its halves. Nothing else can be relocated. A load or store whose target field
+has another size gets another size bit, too.
 
 A relocation without an answer turns its instruction into a call of helper 195896080 (0xbad2310), which no kernel has:
 the form that libbpf gave it, so that tools recognise it. ld_imm64 is poisoned in both halves.
@@ -13,20 +13,23 @@ Source: libbpf, ``bpf_core_patch_insn``, ``bpf_core_poison_insn`` (behaviour).
 from __future__ import annotations
 
 import struct
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ebpfpy.errors import RelocationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .fixup import Fixup
+    from .relocation import Relocation
 
 POISON_CALL = 0x0BAD2310
 
 _LD, _LDX, _ST, _STX, _ALU, _ALU64 = 0, 1, 2, 3, 4, 7
 _LD_IMM64 = 0x18
 _CALL = 0x85
+_NEG, _END = 0x80, 0xD0
 _SIZE_BITS = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}
 _BYTES = {bits: size for size, bits in _SIZE_BITS.items()}
 _SIZE_MASK = 0x18
@@ -35,13 +38,20 @@ _SIZE_MASK = 0x18
 _INSN = {"little": struct.Struct("<BBhi"), "big": struct.Struct(">BBhi")}
 
 
-def patch(code: bytes, fixups: Iterable[Fixup], byte_order: str) -> bytes:
-    """Apply fixups to a program's linked code.
+def patch(
+    code: bytes,
+    fixups: Iterable[Fixup],
+    byte_order: str,
+    *,
+    place: Callable[[Relocation], int] = attrgetter("insn"),
+) -> bytes:
+    """Apply fixups to code.
 
     Args:
         code: instructions of 8 bytes.
-        fixups: each is applied at ``fixup.relocation.insn``.
+        fixups: what to apply.
         byte_order: of the code.
+        place: the index in `code` of a relocation's instruction; by default that in the program's linked code.
 
     Returns:
         The patched code; nothing is changed in place.
@@ -52,14 +62,14 @@ def patch(code: bytes, fixups: Iterable[Fixup], byte_order: str) -> bytes:
     patched = bytearray(code)
     insn = _INSN[byte_order]
     for fixup in fixups:
-        _patch_one(patched, insn, fixup)
+        _patch_one(patched, insn, fixup, place(fixup.relocation))
     return bytes(patched)
 
 
-def _patch_one(code: bytearray, insn: struct.Struct, fixup: Fixup) -> None:
-    at = fixup.relocation.insn * 8
+def _patch_one(code: bytearray, insn: struct.Struct, fixup: Fixup, index: int) -> None:
+    at = index * 8
     if at < 0 or at + 8 > len(code):
-        raise _error(fixup, f"there is no instruction {fixup.relocation.insn}")
+        raise _error(fixup, f"there is no instruction {index}")
     opcode, registers, off, imm = insn.unpack_from(code, at)
     kind = opcode & 7
     wide = opcode == _LD_IMM64
@@ -72,6 +82,8 @@ def _patch_one(code: bytearray, insn: struct.Struct, fixup: Fixup) -> None:
     if kind in (_ALU, _ALU64):
         if opcode & 8:
             raise _error(fixup, "the instruction takes its operand from a register")
+        if opcode & 0xF0 in (_NEG, _END):
+            raise _error(fixup, f"an instruction with opcode {opcode:#04x} has no operand")
         _expect(fixup, imm, _signed32(fixup.local_value))
         insn.pack_into(code, at, opcode, registers, off, _signed32(value))
     elif kind in (_LDX, _ST, _STX):
@@ -82,6 +94,8 @@ def _patch_one(code: bytearray, insn: struct.Struct, fixup: Fixup) -> None:
     elif wide:
         if registers >> 4 if insn.format.startswith("<") else registers & 0xF:
             raise _error(fixup, "the 64-bit load refers to an object")
+        if off or any(insn.unpack_from(code, at + 8)[:3]):
+            raise _error(fixup, "the two halves are no 64-bit load")
         _expect(fixup, _wide_value(code, insn, at), fixup.local_value & 0xFFFF_FFFF_FFFF_FFFF)
         low, high = value & 0xFFFF_FFFF, value >> 32 & 0xFFFF_FFFF
         insn.pack_into(code, at, opcode, registers, off, _signed32(low))

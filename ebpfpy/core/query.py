@@ -149,7 +149,7 @@ class Evaluation:
         record = self._target.under(self.type_id)
         for index, (other, _) in enumerate(self._target.enumerators(record)):
             if essential_bytes(other) == wanted:
-                point = query.access.points[0]._replace(type_id=record.type_id, index=index, name=other)
+                point = query.access.points[0]._replace(type_id=record.type_id, number=index, name=other)
                 access = Access(self.type_id, (index,), (point,), 0)
                 return Answer(access, enumerator_value(self._target, access, query.kind), None)
         return Mismatch(f"no enumerator {name.decode('utf-8', 'replace')!r}")
@@ -197,8 +197,7 @@ class Choice:
         if self._later_found is None:
             self._later_found = list(self._later())
         found = [self._candidate(each, query, self._verdict(each, query)) for each in self.searched]
-        for each in self._later_found:
-            found.append(self._candidate(each, query, self._later_verdict(each, query)))
+        found += [self._candidate(each, query, self._later_verdict(each, query)) for each in self._later_found]
         return tuple(sorted(found, key=lambda candidate: candidate.verdict != "chosen"))
 
     @staticmethod
@@ -242,5 +241,6 @@ class Choice:
             if query.kind in ENUM_KINDS:
                 names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
             elif record.kind in (4, 5):
-                names += [name.decode("utf-8", "replace") for name in types.members(record).index if name]
-        return tuple(difflib.get_close_matches(wanted.decode("utf-8", "replace"), names, n=3))
+                names += [name.decode("utf-8", "replace") for name in types.members(record).by_name if name]
+        text = wanted.decode("utf-8", "replace")
+        return tuple(difflib.get_close_matches(text, dict.fromkeys(name for name in names if name != text), n=3))

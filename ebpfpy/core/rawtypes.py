@@ -58,7 +58,7 @@ class Members(NamedTuple):
         types: ids by index.
         bits: bit offsets by index.
         widths: bitfield widths by index, 0 for no bitfield.
-        index: name to index; the first member of that name counts.
+        by_name: name to index; the first member of that name counts.
         anonymous: the indices of members without a name.
     """
 
@@ -66,7 +66,7 @@ class Members(NamedTuple):
     types: list[int]
     bits: list[int]
     widths: list[int]
-    index: dict[bytes, int]
+    by_name: dict[bytes, int]
     anonymous: list[int]
 
 
@@ -193,7 +193,7 @@ class RawTypes:
         return Members(names, body[1::3], bits, widths, index, anonymous)
 
     def enumerators(self, record: Record) -> list[tuple[bytes, int]]:
-        """Names and values of an enum; ENUM values are sign-extended from 32 bits, ENUM64 values are unsigned 64-bit."""
+        """Names and values of an enum: ENUM's sign-extended from 32 bits, ENUM64's as unsigned 64-bit numbers."""
         step = 3 if record.kind == Kind.ENUM64 else 2
         body = record.body[: step * record.vlen].tolist()
         if len(body) < step * record.vlen:

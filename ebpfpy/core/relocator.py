@@ -1,18 +1,19 @@
 """The relocator: relocations and an ordered list of specs go in, fixups come out.
 
-**Candidates.** For a local type, every target type of the same kind (the two kinds of enum are one) with the same essential
-name is a candidate. Names without types, and specs without the name, cost next to nothing.
+**Candidates.** For a local type, every target type of the same kind (the two kinds of enum are one) with the same
+essential name is a candidate. Names without types, and specs without the name, cost next to nothing.
 
 **Tiers.** Specs without a base (vmlinux) are asked first; then the module that the program attaches to; then all other
-modules together. The first tier in which a candidate answers at least one relocation of the local type answers all of them.
-So the kernel's own ``struct file`` is never shadowed by a module's, and a probe on e1000e gets e1000e's
+modules together. The first tier in which a candidate answers at least one relocation of the local type answers all of
+them. So the kernel's own ``struct file`` is never shadowed by a module's, and a probe on e1000e gets e1000e's
 ``struct e1000_adapter`` although e1000 has one of that name, too.
 
 **Agreement.** All relocations of one local type in one program follow one target type: two layouts are never mixed,
-whatever the order of the relocations. The candidate that answers most of them is chosen. If several answer equally many and
-disagree on any number, or on the offset behind one, that is an `AmbiguousRelocationError`.
+whatever the order of the relocations. The candidate that answers most of them is chosen. If several answer equally
+many and disagree on any number, or on the offset behind one, that is an `AmbiguousRelocationError`.
 
-**No answer.** "Does it exist", "does it match", sizes and ids become 0; offsets, shifts, signs and enumerators poison their
+**No answer.** "Does it exist", "does it match", sizes and ids become 0; offsets, shifts, signs and enumerators poison
+their
 instruction: a program may contain them, as long as it never reaches them.
 
 **Faults.** A module's BTF that cannot be read is left out with a warning, in `Fixup.warnings`.
@@ -133,7 +134,6 @@ class Relocator:
             others = [spec for spec in self._splits if spec not in preferred]
             yield preferred
         yield others
-        yield self._fallback_tier()
 
     def _fallback_tier(self) -> list[Spec]:
         if self._fallback_specs is None:
@@ -154,32 +154,42 @@ class Relocator:
         searched: list[Evaluation] = []
         warnings: list[str] = []
         scores: dict[int, int] = {}
+
+        def score(tier: Iterable[Spec]) -> list[Evaluation]:
+            found = []
+            for spec in tier:
+                for evaluation in self._evaluations(spec, local, relocation, record.kind, essential, warnings):
+                    points = self._score(evaluation, queries, warnings)
+                    if points is not None:
+                        scores[id(evaluation)] = points
+                        found.append(evaluation)
+            return found
+
+        def best(evaluations: list[Evaluation]) -> Evaluation | None:
+            points = max((scores[id(evaluation)] for evaluation in evaluations), default=0)
+            if not points:
+                return None
+            equals = [evaluation for evaluation in evaluations if scores[id(evaluation)] == points]
+            self._agree(equals, group)
+            return equals[0]
+
         tiers = self._tiers(prefer_module)
         chosen: Evaluation | None = None
         for tier in tiers:
-            scored = []
-            for spec in tier:
-                for evaluation in self._evaluations(spec, local, relocation, record.kind, essential, warnings):
-                    score = self._score(evaluation, queries, warnings)
-                    if score is not None:
-                        scores[id(evaluation)] = score
-                        scored.append((score, evaluation))
-            searched += [evaluation for _, evaluation in scored]
-            best = max((score for score, _ in scored), default=0)
-            if best:
-                equals = [evaluation for score, evaluation in scored if score == best]
-                chosen = equals[0]
-                self._agree(equals, group)
+            found = score(tier)
+            searched += found
+            chosen = best(found)
+            if chosen is not None:
                 break
-        rest = tiers
+        if not searched:
+            searched = score(self._fallback_tier())
+            chosen = best(searched)
 
         def later() -> list[Evaluation]:
-            found: list[Evaluation] = []
-            if chosen is not None:
-                for tier in rest:
-                    for spec in tier:
-                        found += self._evaluations(spec, local, relocation, record.kind, essential, warnings)
-            return found
+            if chosen is None:
+                return []
+            found = [evaluation for tier in tiers for evaluation in score(tier)]
+            return found if chosen.spec in self._fallback_tier() else found + score(self._fallback_tier())
 
         def near() -> tuple[str, ...]:
             return self._bases[0].near_names(essential.decode("utf-8", "replace")) if self._bases else ()
@@ -238,7 +248,10 @@ class Relocator:
             return
         for _, relocation, query in group:
             answers = [evaluation.answer(query) for evaluation in equals]
-            numbers = {None if isinstance(a, Mismatch) else (a.value.number, a.access.bits) for a in answers}
+            # modulo 2**64, as an instruction holds it: -1 of an enum is the same as ~0 of an enum64
+            numbers = {
+                None if isinstance(a, Mismatch) else (a.value.number % (1 << 64), a.access.bits) for a in answers
+            }
             if len(numbers) == 1:
                 continue
             texts = tuple(

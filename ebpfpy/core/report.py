@@ -49,11 +49,13 @@ class Report:
         source: the object.
         kernel_types: the specs.
         functions: programs, in the object's order, then the subprograms that they use.
+        conflicts: subprograms that several programs share and that need other numbers in one than in another.
     """
 
     source: str
     kernel_types: tuple[Spec, ...]
     functions: tuple[FunctionReport, ...]
+    conflicts: tuple[str, ...] = ()
 
     @property
     def fixups(self) -> tuple[Fixup, ...]:
@@ -117,6 +119,7 @@ def relocate_programs(
     relocator = Relocator(kernel_types)
     own: dict[str, FunctionReport] = {}
     shared: dict[str, FunctionReport] = {}
+    conflicts: dict[str, None] = {}
     for program in programs:
         prefer = program.attach_module if prefer_modules else None
         by_function: dict[str, list[Fixup]] = {program.name: []}
@@ -125,6 +128,14 @@ def relocate_programs(
         for name, fixups in by_function.items():
             section = fixups[0].relocation.section if fixups else program.section
             report = FunctionReport(name, section, tuple(fixups))
-            (own if name == program.name else shared).setdefault(name, report)
+            if name == program.name:
+                own[name] = report
+            elif _numbers(shared.setdefault(name, report)) != _numbers(report):
+                conflicts[name] = None
     functions = [*own.values(), *(report for name, report in shared.items() if name not in own)]
-    return Report(source, tuple(kernel_types), tuple(functions))
+    return Report(source, tuple(kernel_types), tuple(functions), tuple(conflicts))
+
+
+def _numbers(function: FunctionReport) -> list[tuple[int | None, int, bool]]:
+    """What decides how a function's code is patched."""
+    return [(f.target_value, f.target_size, f.memory_size_reason is None) for f in function.fixups]

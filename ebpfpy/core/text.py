@@ -27,7 +27,7 @@ def access_text(spec: Spec, access: Access, kind: R) -> str:
     if kind in ENUM_KINDS:
         types = raw_types(spec)
         record = types.record(access.points[0].type_id)
-        name, value = types.enumerators(record)[access.points[0].index]
+        name, value = types.enumerators(record)[access.points[0].number]
         if record.kind == Kind.ENUM64 and record.flag and value >> 63:
             value -= 1 << 64
         elif record.kind == Kind.ENUM and not record.flag:
@@ -37,8 +37,8 @@ def access_text(spec: Spec, access: Access, kind: R) -> str:
     for index, point in enumerate(access.points):
         if point.name is not None:
             path += "." + point.name.decode("utf-8", "replace")
-        elif index or point.index:
-            path += f"[{point.index}]"
+        elif index or point.number:
+            path += f"[{point.number}]"
     raw = ":".join(map(str, access.raw))
     odd = f".{access.bits % 8}" if access.bits % 8 else ""
     return f"{text}{path} ({raw} @ offset {access.bits // 8}{odd})"

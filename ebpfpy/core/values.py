@@ -61,14 +61,14 @@ def field_value(types: RawTypes, access: Access, kind: R, *, big_endian: bool) -
             return Value(size)
         raise AccessError(f"{kind.text} of an array element")
     members = types.members(types.record(point.type_id))
-    record = types.under(members.types[point.index])
-    width = members.widths[point.index]
+    record = types.under(members.types[point.number])
+    width = members.widths[point.number]
     if width:
         unit, byte_offset = _bitfield_unit(record, access.bits, width)
     else:
         unit, byte_offset = types.size(record.type_id), access.bits // 8
         width = unit * 8
-    plain = not members.widths[point.index]
+    plain = not members.widths[point.number]
     if kind == R.BYTE_OFF:
         return Value(byte_offset, plain, unit, record.type_id) if plain else Value(byte_offset, False)
     if kind == R.BYTE_SZ:
@@ -115,7 +115,7 @@ def enumerator_value(types: RawTypes, access: Access, kind: R) -> Value:
     if kind == R.ENUMVAL_EXISTS:
         return Value(1)
     record = types.record(access.points[0].type_id)
-    return Value(types.enumerators(record)[access.points[0].index][1])
+    return Value(types.enumerators(record)[access.points[0].number][1])
 
 
 def memory_size_reason(local: RawTypes, mine: Value, target: RawTypes, other: Value) -> str | None:
@@ -124,7 +124,7 @@ def memory_size_reason(local: RawTypes, mine: Value, target: RawTypes, other: Va
     Only pointers, and integers that are not signed, may change their size: for anything else the upper bits would be
     wrong.
     """
-    if mine.size == other.size or not mine.size or not other.size:
+    if mine.size == other.size:
         return None
     one, two = local.record(mine.type_id), target.record(other.type_id)
     if one.kind == Kind.PTR and two.kind == Kind.PTR:
@@ -133,4 +133,5 @@ def memory_size_reason(local: RawTypes, mine: Value, target: RawTypes, other: Va
         encodings = local.int_word(one) >> 24 & 0xF, target.int_word(two) >> 24 & 0xF
         if INT_SIGNED not in encodings:
             return None
-    return f"the field has {mine.size} bytes here, {other.size} there, and cannot be loaded with another size"
+    here, there = (f"{v.size} bytes" if v.type_id else "a bitfield" for v in (mine, other))
+    return f"the field is {here} here, {there} there, and cannot be loaded with another size"

@@ -1,6 +1,7 @@
 """Object files: a compiled BPF object goes in, a `CollectionSpec` (plain data) comes out."""
 
 from .reader import load_collection_spec
+from .rewrite import write_relocated
 from .spec import (
     CollectionSpec,
     Function,
@@ -20,4 +21,5 @@ __all__ = [
     "ReferenceKind",
     "VariableSpec",
     "load_collection_spec",
+    "write_relocated",
 ]

@@ -46,7 +46,10 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
 
 def _hint(error: KernelError) -> str | None:
     if error.errno == errno.EADDRNOTAVAIL:
-        return "the kernel cannot find one address for the function: it is a copy such as NAME.isra.0, or exists several times"
+        return (
+            "the kernel cannot find one address for the function: it is a copy such as NAME.isra.0,"
+            " or exists several times"
+        )
     if error.errno == errno.EBUSY:
         return "the function is already patched by something else (live patching, or another kind of tracing)"
     if error.errno == errno.E2BIG:

@@ -1,7 +1,7 @@
 """Keys and values of maps: bytes in the kernel, Python values for people.
 
-With BTF a key or value is what `btf.decode` makes of it: an int, a str, a dict for a struct. Without, it is bytes. Going
-in, bytes of the exact size are always accepted; so are integers, which take the machine's byte order.
+With BTF a key or value is what `btf.decode` makes of it: an int, a str, a dict for a struct. Without, it is bytes.
+Going in, bytes of the exact size are always accepted; so are integers, which take the machine's byte order.
 
 Per-CPU values are lists, one element for each possible CPU; in memory each takes a multiple of 8 bytes.
 """

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Collection:
     """The maps, programs and variables of an object, loaded.
 
-    Everything is loaded, or nothing: when one part fails, the others are closed again. Programs whose section starts with
-    "?" are left out. Owns what it made: close it, or use it as a context manager; links keep their programs alive by themselves.
+    Everything is loaded, or nothing: when one part fails, the others are closed again. Programs whose section starts
+    with "?" are left out. Owns what it made: close it, or use it as a context manager; links keep their programs
+    alive by themselves.
 
     Args:
         spec: the blueprint; it is not changed.
@@ -45,7 +46,8 @@ class Collection:
         options = options or CollectionOptions()
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
-                f"{spec.source}: {spec.byte_order}-endian code cannot be loaded on this {_sys.byteorder}-endian machine;"
+                f"{spec.source}: {spec.byte_order}-endian code cannot be loaded"
+                f" on this {_sys.byteorder}-endian machine;"
                 " compile it with -target bpf on this machine, or with -target bpfel or bpfeb to match",
                 feature="foreign byte order",
             )

@@ -54,7 +54,8 @@ class Map(MutableMapping[Any, Any]):
     """A map in the kernel, as a mapping of decoded keys to decoded values.
 
     Keys and values are decoded by the BTF types of the object, bytes where it names none; see `ebpfpy.loader.codec`.
-    Array maps have every index, and nothing can be deleted from them. Iterating goes on through concurrent changes, as the
+    Array maps have every index, and nothing can be deleted from them. Iterating goes on through concurrent changes,
+    as the
     kernel does: a key that is deleted meanwhile may start the round again.
 
     Owns its descriptor: close it, or use it as a context manager. Safe to share between threads.
@@ -220,7 +221,9 @@ class Map(MutableMapping[Any, Any]):
     # --- memory --------------------------------------------------------------------------------
 
     def memory(self) -> mmap.mmap:
-        """The values of an array map as memory (Linux 5.5; `MapFlags.MMAPABLE`); read-only once frozen. Closed with the map.
+        """The values of an array map as memory (Linux 5.5; `MapFlags.MMAPABLE`), closed with the map.
+
+        Read-only once the map is frozen.
 
         Raises:
             UnsupportedError: the map was not made for it.

@@ -18,8 +18,9 @@ class ProgramOptions:
     """Options for loading programs.
 
     Attributes:
-        kernel_types: the types that CO-RE relocates against, vmlinux first, then modules split on it: for kernels that have no
-            BTF of their own. None: the running kernel's and its modules'. Attach targets always come from the running kernel.
+        kernel_types: the types that CO-RE relocates against, vmlinux first, then modules split on it: for kernels
+            that have no BTF of their own. None: the running kernel's and its modules'. Attach targets always come
+            from the running kernel.
         log_level: 0 asks for the verifier's log only after a refusal; 1, 2 and 4 always, as the kernel defines them.
         log_size: bytes of log at first; it grows until the log fits.
     """

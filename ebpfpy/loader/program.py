@@ -131,7 +131,8 @@ class ProgramLoader:
         """
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
-                f"program {spec.name}: {spec.byte_order}-endian code cannot be loaded on this {_sys.byteorder}-endian machine"
+                f"program {spec.name}: {spec.byte_order}-endian code cannot be loaded"
+                f" on this {_sys.byteorder}-endian machine"
             )
         if spec.type == ProgramType.UNSPEC:
             raise UnsupportedError(
@@ -187,8 +188,8 @@ class ProgramLoader:
                 continue
             if reference.kind is ReferenceKind.UNRESOLVED:
                 raise UnsupportedError(
-                    f"program {spec.name}: instruction {reference.insn} refers to {reference.name!r}, which the object does not"
-                    " define: kernel functions and variables (__ksym, __kconfig) are not supported yet",
+                    f"program {spec.name}: instruction {reference.insn} refers to {reference.name!r}, which the object"
+                    " does not define: kernel functions and variables (__ksym, __kconfig) are not supported yet",
                     feature="externs",
                 )
             try:

@@ -1,12 +1,13 @@
 """Finding what a tracing program attaches to: a type id, and for a module's function the module's BTF object.
 
-``fentry/tun:tun_chr_open`` names a module: only that module's own types are searched. ``fentry/tun_chr_open`` does not: the
-kernel is searched, then every loaded module. A name found in two places is an error that lists them; the first hit never
-wins by luck. Types that a user supplies for CO-RE are never used: ids must be those of the running kernel.
+``fentry/tun:tun_chr_open`` names a module: only that module's own types are searched. ``fentry/tun_chr_open`` does
+not: the kernel is searched, then every loaded module. A name found in two places is an error that lists them; the
+first hit never wins by luck. Types that a user supplies for CO-RE are never used: ids must be those of the running
+kernel.
 
-What is looked for depends on the attach type: a function (fentry, fexit, fmod_ret), the function ``bpf_lsm_NAME``, the function
-``bpf_iter_NAME``, or the typedef ``btf_trace_NAME`` of a tracepoint. A module's BTF may repeat such a typedef of the kernel's, so
-for tracepoints the kernel's own answers first.
+What is looked for depends on the attach type: a function (fentry, fexit, fmod_ret), the function ``bpf_lsm_NAME``,
+the function ``bpf_iter_NAME``, or the typedef ``btf_trace_NAME`` of a tracepoint. A module's BTF may repeat such a
+typedef of the kernel's, so for tracepoints the kernel's own answers first.
 
 Module targets need Linux 5.11; a descriptor of the module's BTF object needs CAP_SYS_ADMIN.
 """

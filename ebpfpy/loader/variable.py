@@ -50,7 +50,8 @@ class Variable:
         """
         if self.read_only:
             raise UnsupportedError(
-                f"variable {self.name} is a constant since the object was loaded; set it on the blueprint before loading"
+                f"variable {self.name} is a constant since the object was loaded;"
+                " set it on the blueprint before loading"
             )
         start = self.spec.offset
         self._map.memory()[start : start + self.spec.size] = self._codec.encode(value)

@@ -1,7 +1,7 @@
 """The verifier's log: the line that says why.
 
-The reason is the last line that is no statistics. Lines of the form "processed 12 insns (limit ...) max_states_per_insn"
-and "verification time", "stack depth" close a log; blank lines do not count.
+The reason is the last line that is no statistics. Lines of the form "processed 12 insns (limit ...)
+max_states_per_insn" and "verification time", "stack depth" close a log; blank lines do not count.
 
 A CO-RE relocation without an answer left a call of a helper that does not exist; the verifier's complaint about "func
 unknown#195896080" is replaced by what the relocation asked for and why nothing answered.
@@ -44,7 +44,8 @@ def explain_poison(log: str, fixups: Sequence[Fixup]) -> tuple[str, Fixup | None
     at = int(hits[-1]) if hits else -1
     for fixup in fixups:
         if fixup.relocation.insn == at:
-            return _POISON_COMPLAINT.sub(lambda _: poison_text(fixup), log), fixup
+            text = poison_text(fixup).replace("\\", r"\\")
+            return _POISON_COMPLAINT.sub(text, log), fixup
     return log, None
 
 
