@@ -2,6 +2,7 @@
 
 from .builder import Builder
 from .cache import Cache
+from .distill import distill_base
 from .ext import ExtInfo, parse_ext
 from .handle import Handle, HandleInfo, iter_handles
 from .kinds import Kind
@@ -17,6 +18,7 @@ from .load import (
 )
 from .names import essential_name
 from .rawdump import dump_raw
+from .relocatebase import BaseMatch, BaseProblem, match_base, relocate_base
 from .spec import Spec
 from .text import describe, describe_with_id
 from .types import (
@@ -49,6 +51,8 @@ from .values import decode, encode
 
 __all__ = [
     "Array",
+    "BaseMatch",
+    "BaseProblem",
     "Builder",
     "Cache",
     "Const",
@@ -83,6 +87,7 @@ __all__ = [
     "decode",
     "describe",
     "describe_with_id",
+    "distill_base",
     "dump_raw",
     "encode",
     "essential_name",
@@ -94,7 +99,9 @@ __all__ = [
     "load_spec_from_reader",
     "load_split_spec",
     "load_split_spec_from_reader",
+    "match_base",
     "parse_ext",
+    "relocate_base",
     "resolve",
     "sizeof",
 ]

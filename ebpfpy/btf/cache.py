@@ -1,8 +1,10 @@
 """The running kernel's types, kept for as long as the caller likes.
 
-Reading a kernel's types costs milliseconds, finding a module's BTF object a walk over all ids. A `Cache` does either once and
-notices when modules come and go: a module's file in /sys/kernel/btf gets a new inode when the module is loaded again, and its
-id is asked for again when the kernel no longer knows it. A module that cannot be read matters only to those who ask for it.
+Reading a kernel's types costs milliseconds, finding a module's BTF object a walk over all ids. A `Cache` does either
+once and
+notices when modules come and go: a module's file in /sys/kernel/btf gets a new inode when the module is loaded again,
+and its id is asked for again when the kernel no longer knows it. A module that cannot be read matters only to those
+who ask for it.
 """
 
 from __future__ import annotations

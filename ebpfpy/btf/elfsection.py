@@ -23,7 +23,7 @@ def sections(data: memoryview, wanted: tuple[str, ...], *, source: str) -> dict[
     """
     try:
         return _sections(data, wanted, source)
-    except struct.error:
+    except (struct.error, OverflowError):  # OverflowError: an offset of 2**63 or more
         raise ElfError("truncated ELF header", source=source) from None
 
 

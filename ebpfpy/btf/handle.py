@@ -1,8 +1,8 @@
 """BTF objects that live in the kernel.
 
 The kernel keeps one BTF object for itself ("vmlinux"), one for each loaded module that has BTF, and one for each that a
-program loaded. Each has an id; a descriptor keeps it alive. The id tells which object it is: a module that is unloaded and
-loaded again gets a new one.
+program loaded. Each has an id; a descriptor keeps it alive. The id tells which object it is: a module that is
+unloaded and loaded again gets a new one.
 """
 
 from __future__ import annotations

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
+import contextlib
 import os
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ebpfpy.errors import BtfError, InputError, NotFoundError, UnsupportedError
+from ebpfpy.sys.filemap import map_read_only
 
 from .elfsection import sections
 from .header import looks_like_btf
+from .relocatebase import relocate_base
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -22,13 +24,16 @@ MAX_SIZE = 1 << 30
 
 SYSFS = "/sys/kernel/btf"
 
+_MAX_MODULE_NAME = 255
+
 
 def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
     """Read BTF.
 
     Args:
-        source: a path, bytes, or a binary file. Raw BTF, an ELF file with a .BTF section (an object, a module, a vmlinux),
-            or either of them compressed with gzip, bzip2, xz or zstd (zstd: Python 3.14, or the package zstandard).
+        source: a path, bytes, or a binary file. Raw BTF, an ELF file with a .BTF section (an object, a module, a
+            vmlinux), or either of them compressed with gzip, bzip2, xz or zstd (zstd: Python 3.14, or the package
+            zstandard).
         base: for split BTF (a kernel module's), the BTF that it continues.
 
     Returns:
@@ -61,15 +66,15 @@ def load_split_spec_from_reader(reader: IO[bytes], base: Spec) -> Spec:
 def load_kernel_spec() -> Spec:
     """The types of the running kernel, named "vmlinux".
 
-    /sys/kernel/btf/vmlinux is asked first (Linux 5.4, CONFIG_DEBUG_INFO_BTF), then the places where distributions put an
-    uncompressed kernel. No capability is needed.
+    /sys/kernel/btf/vmlinux is asked first (Linux 5.4, CONFIG_DEBUG_INFO_BTF), then the places where distributions put
+    an uncompressed kernel. No capability is needed.
 
     Raises:
         NotFoundError: this kernel has no BTF, and no vmlinux lies in the usual places.
     """
     path = f"{SYSFS}/vmlinux"
     if os.path.exists(path):
-        return Spec(_map_file(path), name="vmlinux")
+        return Spec(_read_sysfs(path, shared=True), name="vmlinux")
     release = os.uname().release
     for candidate in _vmlinux_paths(release):
         if os.path.exists(candidate):
@@ -77,7 +82,8 @@ def load_kernel_spec() -> Spec:
             spec.name = "vmlinux"
             return spec
     raise NotFoundError(
-        f"the running kernel ({release}) offers no BTF: {path} is missing (CONFIG_DEBUG_INFO_BTF) and no vmlinux was found"
+        f"the running kernel ({release}) offers no BTF: {path} is missing (CONFIG_DEBUG_INFO_BTF),"
+        " and no vmlinux was found"
     )
 
 
@@ -93,11 +99,11 @@ def load_kernel_module_spec(name: str, base: Spec | None = None) -> Spec:
         InputError: that is no module name.
     """
     name = name.replace("-", "_")
-    if not name or "/" in name or name.startswith("."):
+    if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > _MAX_MODULE_NAME:
         raise InputError(f"{name!r} is not the name of a module")
     path = f"{SYSFS}/{name}"
     try:
-        data = _map_file(path)
+        data = _read_sysfs(path)
     except FileNotFoundError:
         loaded = os.path.exists(f"/sys/module/{name}")
         why = "it is loaded, but has no BTF" if loaded else "it is not loaded"
@@ -130,7 +136,7 @@ def _contents(source: Source) -> tuple[Any, str]:
         path = os.fspath(source)
         name = os.path.basename(path).split(".")[0]
         if path.startswith(SYSFS + "/"):
-            return _map_file(path), name
+            return _read_sysfs(path, shared=name == "vmlinux"), name
         with open(path, "rb") as file:
             return file.read(), name
     data = source.read()
@@ -140,15 +146,15 @@ def _contents(source: Source) -> tuple[Any, str]:
     return data, os.path.basename(name).split(".")[0] if isinstance(name, str) else ""
 
 
-def _map_file(path: str) -> Any:
-    """The bytes of a sysfs file, mapped where the kernel allows it (Linux 6.16), else read."""
+def _read_sysfs(path: str, *, shared: bool = False) -> Any:
+    """The bytes of a file in sysfs; with `shared`, mapped where the kernel allows it (Linux 6.16)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        try:
-            return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-        except (OSError, ValueError):
-            return _read_all(descriptor, size)
+        if shared and size:
+            with contextlib.suppress(OSError):
+                return map_read_only(descriptor, size)
+        return _read_all(descriptor, size)
     finally:
         os.close(descriptor)
 
@@ -183,14 +189,9 @@ def _from_elf(view: memoryview, base: Spec | None, name: str) -> Spec:
         raise NotFoundError(f"{source}: the ELF file has no .BTF section")
     if ".BTF.base" not in found:
         return Spec(found[".BTF"].tobytes(), base, name=name)
-    if base is not None:
-        raise UnsupportedError(
-            f"{source}: its types rest on a distilled base (.BTF.base), which has to be relocated to the kernel's types;"
-            " load it without a base to see it as it is",
-            feature="relocation of .BTF.base",
-        )
     distilled = Spec(found[".BTF.base"].tobytes(), name=f"{name}.base" if name else "distilled base")
-    return Spec(found[".BTF"].tobytes(), distilled, name=name)
+    split = Spec(found[".BTF"].tobytes(), distilled, name=name)
+    return split if base is None else relocate_base(split, base)
 
 
 def _decompress(view: memoryview, name: str) -> bytes:
@@ -211,9 +212,9 @@ def _decompress(view: memoryview, name: str) -> bytes:
             return _bounded(bz2.BZ2Decompressor(), view, source)
         if head.startswith(b"\x28\xb5\x2f\xfd"):
             return _bounded(_zstd_decompressor(), view, source)
-    except (OSError, EOFError, ValueError, *_decompressor_errors()) as error:
-        if isinstance(error, BtfError):
-            raise
+    except BtfError:
+        raise
+    except _decompressor_errors() as error:
         raise BtfError(f"damaged compressed file: {error}", source=source) from None
     raise BtfError(f"neither BTF nor ELF: {_looks_like(view)}", source=source, offset=0)
 
@@ -222,7 +223,7 @@ def _decompressor_errors() -> tuple[type[Exception], ...]:
     import lzma
     import zlib
 
-    return lzma.LZMAError, zlib.error
+    return OSError, EOFError, ValueError, lzma.LZMAError, zlib.error
 
 
 def _zstd_decompressor() -> Any:
@@ -251,7 +252,7 @@ def _bounded(decompressor: Any, view: memoryview, source: str | None) -> bytes:
 
 
 def _looks_like(view: memoryview) -> str:
-    head = bytes(view[:512])
+    head = bytes(view[:1024])
     if not head:
         return "the file is empty"
     if head.startswith(b"!<arch>"):

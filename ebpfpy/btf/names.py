@@ -21,7 +21,12 @@ def essential_name(name: str) -> str:
     """The name without its flavour: ``essential_name("foo___v2") == "foo"``."""
     if "___" not in name:
         return name
-    return essential_bytes(name.encode()).decode()
+    return essential_bytes(encode_name(name)).decode("utf-8", "surrogatepass")
+
+
+def encode_name(name: str) -> bytes:
+    """The bytes of a name to look for; of one that is no text, bytes that nothing is called."""
+    return name.encode("utf-8", "surrogatepass")
 
 
 def essential_bytes(name: bytes) -> bytes:

@@ -23,7 +23,6 @@ Thread-safe: growing is done under a lock, reading needs none.
 
 from __future__ import annotations
 
-import mmap
 import re
 import threading
 from array import array
@@ -35,7 +34,7 @@ from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundErro
 from .header import ByteOrder, native_words, read_header
 from .inflate import inflate
 from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
-from .names import essential_bytes
+from .names import encode_name, essential_bytes
 from .types import Int, Type, Void
 
 if TYPE_CHECKING:
@@ -120,10 +119,11 @@ class Spec:
         if size not in (4, 8):
             raise InputError(f"a pointer has 4 or 8 bytes, not {size}")
         self._pointer_size = size
+        self.derived.clear()
 
     def _guess_pointer_size(self) -> int:
         for name in _LONG_NAMES:
-            for type_id in self.ids_by_name(name.encode()):
+            for type_id in self.ids_by_name(encode_name(name)):
                 candidate = self.type_by_id(type_id)
                 if isinstance(candidate, Int) and candidate.size in (4, 8):
                     return candidate.size
@@ -149,7 +149,7 @@ class Spec:
         return f"<Spec {self.name or 'BTF'}{split}, {len(self.raw)} bytes>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (bytes(self.raw), self.base, self.name)
+        return _unpickle, (bytes(self.raw), self.base, self.name, self._pointer_size)
 
     # --- by id ---------------------------------------------------------------------------------
 
@@ -216,11 +216,11 @@ class Spec:
 
     def any_types_by_name(self, name: str) -> list[Type]:
         """All own types of that exact name, by id; none is no error."""
-        return [self._type_at(position) for position in self._positions_by_name(name.encode())]
+        return [self._type_at(position) for position in self._positions_by_name(encode_name(name))]
 
     def types_by_essential_name(self, name: str) -> list[Type]:
         """All own types whose name without flavour is that of `name`, by id."""
-        essential = essential_bytes(name.encode())
+        essential = essential_bytes(encode_name(name))
         return [self.type_by_id(type_id) for type_id in self.ids_by_essential_name(essential)]
 
     def _only(self, found: list[Type], name: str, cls: type[Type]) -> Type:
@@ -238,7 +238,7 @@ class Spec:
         """Up to `count` names of own types and members that resemble `name`, best first; for error messages."""
         import difflib
 
-        stem = re.escape(name.encode()[:3])
+        stem = re.escape(encode_name(name)[:3])
         if not name:
             return ()
         around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
@@ -284,7 +284,8 @@ class Spec:
             if own and strings[own - 1]:
                 raise BtfError(f"string offset {offset} is not the start of a string", source=self._label)
             return strings[own : strings.index(b"\0", own)]
-        assert self.base is not None
+        if self.base is None:
+            raise BtfError(f"string offset {offset} is negative", source=self._label)
         return self.base.string_bytes(offset)
 
     @property
@@ -375,11 +376,11 @@ class Spec:
         """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
         words = self._words
         last = len(words) - 1
-        found = []
-        for at in self._words_like(offset):
-            if words[at] == offset and at < last and self._may_be_info(words[at + 1]) and self._is_start(at):
-                found.append(at)
-        return found
+        return [
+            at
+            for at in self._words_like(offset)
+            if words[at] == offset and at < last and self._may_be_info(words[at + 1]) and self._is_start(at)
+        ]
 
     def _words_like(self, value: int) -> Iterator[int]:
         """The indices of all words that may be `value`, ascending."""
@@ -404,9 +405,9 @@ class Spec:
         start, end = self._sections.types, self._sections.types_end
         if self.byte_order == "big":
             byte = 3 - byte
-        # bytes and mmap slice with a step at C speed, a memoryview does not
-        data = self._data if isinstance(self._data, (bytes, mmap.mmap)) else bytes(self.raw)
-        return data[start + byte : end : 4]
+        # bytes, and the array that vmlinux is mapped as, slice with a step at C speed; a memoryview does not
+        found = self._data[start + byte : end : 4]
+        return found if isinstance(found, bytes) else bytes(self.raw)[start + byte : end : 4]
 
     def _low_bits(self) -> str:
         """The low 15 bits of every word of the type section, as characters (15: surrogates start above)."""
@@ -446,7 +447,11 @@ class Spec:
         total = len(self._words)
         while index >= len(self._starts) and self._frontier < total:
             missing = index + 1 - len(self._starts)
-            self._grow(min(total, self._frontier + 3 * missing + 64))
+            try:
+                self._grow(min(total, self._frontier + 3 * missing + 64))
+            except BtfError:
+                if index >= len(self._starts):  # else the fault lies behind what was asked for
+                    raise
         if index >= len(self._starts):
             type_id = index + self.first_id
             raise TypeNotFoundError(
@@ -455,7 +460,7 @@ class Spec:
             )
 
     def _grow(self, limit: int) -> None:
-        """Find every record that starts before the word index `limit`."""
+        """Find every record that starts before the word index `limit`; at a malformed one, keep what is before it."""
         if self._frontier >= limit:
             return
         with self._lock:
@@ -465,28 +470,35 @@ class Spec:
             words, sizes, starts = self._words, self._sizes, array("I")
             append = starts.append
             window = words[1 : limit + 1]  # so that window[position] is the info word, and IndexError the end
-            while True:
+            fault: BtfError | None = None
+            while fault is None:
                 try:
                     while True:
                         append(position)
                         position += sizes[window[position]]
                 except KeyError:
                     starts.pop()
-                    sizes[window[position]] = self._record_words(
-                        window[position], position, len(self._starts) + len(starts)
-                    )
+                    try:
+                        index = len(self._starts) + len(starts)
+                        sizes[window[position]] = self._record_words(window[position], position, index)
+                    except BtfError as error:
+                        fault = error
                 except IndexError:
                     starts.pop()
                     break
-            if position > len(words) or (position < limit and position != len(words)):
-                last = self.first_id + len(self._starts) + len(starts) - 1
-                raise BtfError(
-                    f"truncated: the record of type {last} runs past the end of the types",
+            if fault is None and (position > len(words) or (position < limit and position != len(words))):
+                if position > len(words):
+                    position = starts.pop()
+                fault = BtfError(
+                    f"truncated: the record of type {self.first_id + len(self._starts) + len(starts)} runs past the end"
+                    " of the types",
                     source=self._label,
-                    offset=self._sections.types + 4 * (starts[-1] if starts else self._frontier),
+                    offset=self._sections.types + 4 * position,
                 )
             self._starts.extend(starts)
             self._frontier = position
+            if fault is not None:
+                raise fault
 
     def _record_words(self, info: int, position: int, index: int) -> int:
         """The length of a record with this info word, in words."""
@@ -501,7 +513,8 @@ class Spec:
             if extra % 4 == 0 and entry % 4 == 0:
                 return 3 + extra // 4 + entry // 4 * vlen
         raise BtfError(
-            f"type {self.first_id + index} has the unknown kind {kind_name(kind)}, and no layout section tells its length",
+            f"type {self.first_id + index} has the unknown kind {kind_name(kind)},"
+            " and no layout section tells its length",
             source=self._label,
             offset=self._sections.types + 4 * position,
         )
@@ -521,5 +534,7 @@ class Spec:
         return words[position + 1] >> KIND_SHIFT & KIND_MASK
 
 
-def _unpickle(data: bytes, base: Spec | None, name: str) -> Spec:
-    return Spec(data, base, name=name)
+def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | None) -> Spec:
+    spec = Spec(data, base, name=name)
+    spec._pointer_size = pointer_size
+    return spec

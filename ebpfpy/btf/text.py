@@ -34,7 +34,7 @@ KEYWORDS = {
 
 
 def describe(spec: Spec, type_id: int) -> str:
-    """ "struct task_struct", "enum64 foo", "ptr": kind and name of a type, without making an object."""
+    """Kind and name of a type, without making an object: "struct task_struct", "enum64 foo", "ptr"."""
     if type_id == 0:
         return "void"
     words, position = spec.locate(type_id)

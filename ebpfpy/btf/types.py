@@ -15,9 +15,11 @@ All sizes are in bytes unless the name says bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypeAlias
 
 import attrs
+
+from ebpfpy.errors import InputError
 
 from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, Kind
 
@@ -34,7 +36,7 @@ def _follow(reference: Reference, spec: Spec | None) -> Type:
         return reference
     if isinstance(reference, int):
         if spec is None:
-            raise TypeError("a type id means nothing without a Spec: refer to the type object itself")
+            raise InputError("a type id means nothing without a Spec: refer to the type object itself")
         return spec.type_by_id(reference)
     return reference()
 
@@ -67,11 +69,21 @@ class Type:
     def __repr__(self) -> str:
         return f"<{' '.join([type(self).__name__, *self._parts()])}>"
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if self._spec is None:
+            return super().__reduce_ex__(protocol)
+        return _type_of, (self._spec, self._spec.type_id(self))
+
     def __copy__(self) -> Type:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Type:
         return self
+
+
+def _type_of(spec: Spec, type_id: int) -> Type:
+    """Unpickles a type that came from a spec: as the very object that the unpickled spec answers with."""
+    return spec.type_by_id(type_id)
 
 
 @attrs.frozen(eq=False, repr=False)

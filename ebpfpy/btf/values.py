@@ -28,7 +28,8 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from ..errors import InputError
+from ebpfpy.errors import InputError
+
 from . import types as t
 from .layout import DECORATIONS, MAX_DEPTH
 
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 _MAX_DEPTH = 64
-_FREE_VALUES = 1 << 16
-_VALUES_PER_BYTE = 8
+_MAX_INTEGER = 16
+_FREE_VALUES = 1 << 14
+_VALUES_PER_BYTE = 32
 _MAX_SIZE = 1 << 32
-_MAX_FIELDS = 1 << 18
+_MAX_FIELDS = 1 << 15
 
 Read = Callable[[Any, int], Any]
 Write = Callable[[Any, bytearray, int], None]
@@ -223,7 +225,9 @@ class _Compiler:
     def _make(self, of: t.Type, last: bool) -> Codec:
         if isinstance(of, t.Int):
             if of.bits != of.size * 8 or of.bit_offset:
-                return self._bitfield(of, of.bit_offset, of.bits, of.size)
+                if of.size > _MAX_INTEGER:
+                    raise InputError(f"{of!r}: no integer has {of.size} bytes")
+                return attrs.evolve(self._bitfield(of, of.bit_offset, of.bits, of.size), size=of.size)
             return self._integer(of.size, of.signed, bool if of.bool else None, repr(of))
         if isinstance(of, t.Pointer):
             return self._integer(self.pointer_size, False, None, repr(of))
@@ -276,7 +280,7 @@ class _Compiler:
         code = {1: "b", 2: "h", 4: "i", 8: "q"}.get(size)
         if code is not None:
             return self._plain(size, code if signed else code.upper(), convert, _as_int, what)
-        if not 0 < size <= 16:
+        if not 0 < size <= _MAX_INTEGER:
             raise InputError(f"{what}: no integer has {size} bytes")
         order = self.order
 
@@ -420,7 +424,7 @@ class _Compiler:
         if size > _MAX_SIZE:
             raise InputError(f"{of!r} has {size} bytes")
         if values > _FREE_VALUES + _VALUES_PER_BYTE * size:
-            raise InputError(f"{of!r} of {size} bytes would make {values} values")
+            raise InputError(f"{of!r} of {size} bytes would make {values} values or more")
 
     def _composite(self, of: t.Struct | t.Union, last: bool) -> Codec:
         return self._record(repr(of), self._shape(of, last))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from ebpfpy import btf
+from ebpfpy.errors import BtfError
+
+INT = btf.Int("int", 4, 1)
+LONG = btf.Int("long", 8, 1)
+CHAR = btf.Int("char", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("of", "size", "align"),
+    [
+        (INT, 4, 4),
+        (btf.Int("__int128", 16), 16, 8),
+        (btf.Pointer(btf.Void()), 8, 8),
+        (btf.Float("double", 8), 8, 8),
+        (btf.Array(INT, INT, 5), 20, 4),
+        (btf.Array(btf.Array(LONG, INT, 2), INT, 3), 48, 8),
+        (btf.Typedef("t", btf.Const(btf.Volatile(btf.TypeTag("x", LONG)))), 8, 8),
+        (btf.Enum("e", 2), 2, 2),
+        (btf.Struct("s", 16, (btf.Member("a", CHAR), btf.Member("b", LONG, 64))), 16, 8),
+        (btf.Struct("packed", 9, (btf.Member("a", CHAR), btf.Member("b", LONG, 8))), 9, 1),
+        (btf.Struct("odd", 9, (btf.Member("b", LONG), btf.Member("a", CHAR, 64))), 9, 1),
+        (btf.Struct("bits", 4, (btf.Member("a", INT, 0, 3), btf.Member("b", INT, 3, 5))), 4, 4),
+        (btf.Union("u", 8, (btf.Member("a", CHAR), btf.Member("b", LONG))), 8, 8),
+        (btf.Struct("empty", 0), 0, 1),
+    ],
+)
+def test_sizes_and_alignments(of: btf.Type, size: int, align: int) -> None:
+    assert btf.sizeof(of) == size
+    assert btf.alignof(of) == align
+
+
+@pytest.mark.parametrize("of", [btf.Void(), btf.Fwd("f"), btf.FuncProto(btf.Void()), btf.Func("f", btf.Void())])
+def test_what_has_no_size_says_so(of: btf.Type) -> None:
+    with pytest.raises(BtfError, match="has no size"):
+        btf.sizeof(of)
+    with pytest.raises(BtfError, match="has no alignment"):
+        btf.alignof(of)
+
+
+def test_cycles_are_errors() -> None:
+    loop = btf.Typedef("loop", lambda: btf.Const(loop))
+    ring = btf.Array(lambda: ring, INT, 1)
+    inside = btf.Struct("inside", 4, (btf.Member("again", lambda: inside),))
+    for of in (loop, ring):
+        with pytest.raises(BtfError):
+            btf.sizeof(of)
+    with pytest.raises(BtfError, match="cycle"):
+        btf.resolve(loop)
+    for of in (ring, inside):
+        with pytest.raises(BtfError, match="depends on itself"):
+            btf.alignof(of)
+
+
+def test_alignment_of_deep_and_doubling_structs_takes_no_time() -> None:
+    inner: btf.Type = INT
+    for level in range(2000):
+        inner = btf.Struct(f"s{level}", 4, (btf.Member("a", inner), btf.Member("b", inner)))
+    assert btf.alignof(inner) == 4
+
+
+def test_resolve_goes_through_every_decoration() -> None:
+    of = btf.Typedef("a", btf.Const(btf.Volatile(btf.Restrict(btf.TypeTag("t", INT)))))
+    assert btf.resolve(of) is INT
+    assert btf.resolve(INT) is INT
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_pointer_size_is_guessed_from_long_and_can_be_set(size: int) -> None:
+    builder = btf.Builder()
+    builder.add_all([btf.Int("long unsigned int", size), btf.Pointer(btf.Void())])
+    spec = builder.spec()
+    assert spec.pointer_size == size
+    assert btf.sizeof(spec.type_by_id(2)) == size
+    spec.pointer_size = 12 - size
+    assert btf.sizeof(spec.type_by_id(2)) == 12 - size
+    assert btf.decode(spec.type_by_id(2), b"\1" + bytes(7)) in (1, 1 << 56, 1 << 24)
