@@ -51,6 +51,18 @@ class BtfError(InputError):
     """Malformed BTF or .BTF.ext."""
 
 
+class BaseMismatchError(BtfError):
+    """Split BTF rests on a distilled base that another base does not match.
+
+    Attributes:
+        problems: one `ebpfpy.btf.BaseProblem` for every type of the distilled base that does not fit, by id.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[Any, ...] = (), source: str | None = None) -> None:
+        super().__init__(message, source=source)
+        self.problems = problems
+
+
 class ElfError(InputError):
     """A malformed or unsuitable ELF file."""
 
@@ -137,6 +149,18 @@ class AmbiguousRelocationError(RelocationError):
     def __init__(self, message: str, *, candidates: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(message, **where)
         self.candidates = candidates
+
+
+class ExternError(NotFoundError):
+    """Something that an object expects of the kernel, and that the kernel does not have.
+
+    Attributes:
+        name: of the variable, function or option.
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 # --- attaching ---------------------------------------------------------------------------------

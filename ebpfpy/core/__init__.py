@@ -2,6 +2,7 @@
 
 from ebpfpy.errors import AmbiguousRelocationError, RelocationError
 
+from .compat import incompatible
 from .fixup import Candidate, Fixup
 from .patch import POISON_CALL, patch
 from .relocation import Relocation, RelocationKind
@@ -19,6 +20,7 @@ __all__ = [
     "RelocationKind",
     "Relocator",
     "Report",
+    "incompatible",
     "patch",
     "relocate",
     "relocate_programs",

@@ -14,15 +14,20 @@ Source: libbpf, ``bpf_core_fields_are_compat``, ``bpf_core_types_are_compat``, `
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ebpfpy.btf.kinds import INT_SIGNED, Kind
 from ebpfpy.btf.names import essential_bytes
 from ebpfpy.btf.text import KEYWORDS
 
-from .rawtypes import MAX_DEPTH, RawTypes, Record
+from .rawtypes import MAX_DEPTH, RawTypes, Record, raw_types
 
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
 _ANY_BY_KIND = frozenset({Kind.VOID, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FWD})
+
+if TYPE_CHECKING:
+    from ebpfpy.btf import Spec
 
 MAX_COMPARISONS = 100_000
 
@@ -246,3 +251,15 @@ def _match_members(
         if reason is not None:
             return f"member {text!r}: {reason}"
     return None
+
+
+def incompatible(local: Spec, local_id: int, target: Spec, target_id: int) -> str | None:
+    """Why a target's type is not what `local_id` describes, as for type_exists; typedefs and qualifiers do not count.
+
+    For kernel functions and variables that an object declares: None where the declaration fits.
+    """
+    mine, other = raw_types(local), raw_types(target)
+    try:
+        return type_mismatch(mine, mine.under(local_id).type_id, other, other.under(target_id).type_id)
+    except DepthError as error:
+        return str(error)

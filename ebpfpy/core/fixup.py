@@ -42,7 +42,8 @@ class Fixup:
 
     Attributes:
         relocation: what was asked.
-        local_value: the number by the local types, which the compiler put into the instruction (not always that one where
+        local_value: the number by the local types, which the compiler put into the instruction (not always
+        that one where
             `validate` is False).
         target_value: the number to put there; None when the instruction is poisoned.
         spec: the BTF that answered, None where none did.
@@ -82,7 +83,7 @@ class Fixup:
     @property
     def kind(self) -> RelocationKind:
         """What was asked."""
-        return self.relocation.kind
+        return self._query.kind
 
     @property
     def poisoned(self) -> bool:

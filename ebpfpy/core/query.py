@@ -56,6 +56,7 @@ def make_query(relocation: Relocation) -> Query:
     types = raw_types(spec)
     try:
         kind = R(relocation.kind)
+        types.name(types.record(relocation.type_id))  # both have to be there
         if kind in TYPE_KINDS:
             access = walk_type(relocation.access, relocation.type_id)
             value = type_value(types, relocation.type_id, kind)

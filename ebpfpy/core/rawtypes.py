@@ -73,7 +73,7 @@ class Members(NamedTuple):
 class RawTypes:
     """What the relocator asks of one `Spec`."""
 
-    __slots__ = ("_base", "_first", "_members", "_records", "_sizes", "_spec", "_under")
+    __slots__ = ("_base", "_candidates", "_first", "_members", "_records", "_sizes", "_spec", "_under")
 
     def __init__(self, spec: Spec, base: RawTypes | None) -> None:
         self._spec = spec
@@ -83,6 +83,14 @@ class RawTypes:
         self._under: dict[int, Record] = {}
         self._sizes: dict[int, int] = {}
         self._members: dict[int, Members] = {}
+        self._candidates: dict[bytes, list[int]] = {}
+
+    def ids_by_essential_name(self, essential: bytes) -> list[int]:
+        """The ids of all own types of the spec with that name, flavours left out; remembered, as searching is dear."""
+        found = self._candidates.get(essential)
+        if found is None:
+            found = self._candidates[essential] = self._spec.ids_by_essential_name(essential)
+        return found
 
     def record(self, type_id: int) -> Record:
         """The record of a type."""

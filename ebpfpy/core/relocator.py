@@ -218,7 +218,7 @@ class Relocator:
             )
         kinds = _ENUMS if kind in _ENUMS else (kind,)
         try:
-            ids = [found for found in spec.ids_by_essential_name(essential) if spec.kind_of(found) in kinds]
+            ids = [found for found in raw_types(spec).ids_by_essential_name(essential) if spec.kind_of(found) in kinds]
         except (BtfError, NotFoundError) as error:
             if not spec.split:
                 raise

@@ -4,6 +4,8 @@ from .reader import load_collection_spec
 from .rewrite import write_relocated
 from .spec import (
     CollectionSpec,
+    ExternKind,
+    ExternSpec,
     Function,
     MapSpec,
     ProgramSpec,
@@ -14,6 +16,8 @@ from .spec import (
 
 __all__ = [
     "CollectionSpec",
+    "ExternKind",
+    "ExternSpec",
     "Function",
     "MapSpec",
     "ProgramSpec",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from .functions import Target
     from .objectfile import ObjectFile
+    from .spec import ByteOrder
 
 MAX_LINKED = 8 << 20
 """Instructions of all linked programs of an object together: more is absurd (the kernel takes a million
@@ -91,6 +92,11 @@ class Linker:
         self._types = types
         self._linked = 0
         self._strings: dict[int, str] = {}
+
+    @property
+    def byte_order(self) -> ByteOrder:
+        """The byte order of the object, and of the code."""
+        return self._file.byte_order
 
     def link(self, program: ObjectFunction) -> LinkedProgram:
         """Lay out a program and everything that it reaches.

@@ -14,6 +14,7 @@ from ebpfpy.errors import EbpfError, ElfError
 from ebpfpy.sys.enums import MapType, ProgramType
 
 from .datasec import fill_in
+from .externs import read_externs
 from .functions import read_functions
 from .link import DataSymbols, Linker
 from .mapdefs import parse_maps
@@ -24,11 +25,12 @@ from .objectfile import (
     open_object,
 )
 from .sections import NOT_YET, match
-from .spec import CollectionSpec, MapSpec, ProgramSpec, ReferenceKind, VariableSpec
+from .spec import CollectionSpec, ExternSpec, MapSpec, ProgramSpec, ReferenceKind, VariableSpec
 from .variables import data_map, is_data, read_variables
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from ebpfpy.btf.ext import ExtInfo
 
@@ -86,6 +88,7 @@ def _read(file: ObjectFile) -> CollectionSpec:
             if not found:
                 notes.append(f"section {section.name}: instructions without a function")
 
+    externs = read_externs(file, types)
     linker = Linker(file, functions, data, types)
     programs: dict[str, ProgramSpec] = {}
     for function in entries:
@@ -93,7 +96,7 @@ def _read(file: ObjectFile) -> CollectionSpec:
             raise file.error(
                 f"two programs are called {function.name}", section=function.section, offset=function.start
             )
-        programs[function.name] = _program(function, linker, license_text, file, notes)
+        programs[function.name] = _program(function, linker, license_text, externs, notes)
     _note_sections(file, notes)
     return CollectionSpec(
         source=file.source,
@@ -103,6 +106,7 @@ def _read(file: ObjectFile) -> CollectionSpec:
         types=types,
         byte_order=file.byte_order,
         license=license_text,
+        externs=externs,
         notes=notes,
     )
 
@@ -169,7 +173,11 @@ def _add_map(file: ObjectFile, section: Section, maps: dict[str, MapSpec], spec:
 
 
 def _program(
-    function: ObjectFunction, linker: Linker, license_text: str, file: ObjectFile, notes: list[str]
+    function: ObjectFunction,
+    linker: Linker,
+    license_text: str,
+    externs: Mapping[str, ExternSpec],
+    notes: list[str],
 ) -> ProgramSpec:
     linked = linker.link(function)
     section = function.section.name
@@ -181,7 +189,7 @@ def _program(
         attach_type=None,
         autoload=not section.startswith("?"),
         license=license_text,
-        byte_order=file.byte_order,
+        byte_order=linker.byte_order,
         code=linked.code,
         functions=linked.functions,
         references=linked.references,
@@ -199,7 +207,8 @@ def _program(
         spec.flags = meaning.kind.flags
         spec.attach_to = meaning.attach_to
         spec.attach_module = meaning.attach_module
-    missing = sorted({one.name for one in linked.references if one.kind is ReferenceKind.UNRESOLVED})
+    unresolved = {one.name for one in linked.references if one.kind is ReferenceKind.UNRESOLVED}
+    missing = sorted(unresolved - externs.keys())
     if missing:
         notes.append(
             f"program {function.name} refers to {', '.join(missing)}, which the object does not define:"

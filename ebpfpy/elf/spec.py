@@ -33,8 +33,36 @@ class ReferenceKind(Enum):
     """ld_imm64 of a static subprogram's address (a callback). Linked: ``offset`` is its instruction index,
     and `ProgramSpec.code` already holds BPF_PSEUDO_FUNC and the distance."""
     UNRESOLVED = "unresolved"
-    """ld_imm64 or call of a symbol that the object does not define (a kernel function, a kconfig variable),
-    or that is in a section which is not understood: the program can be read, but not loaded."""
+    """ld_imm64 or call of a symbol that the object does not define: an extern, which the loader resolves; or a
+    symbol in a section that is not understood, with which the program can be read, but not loaded."""
+
+
+class ExternKind(Enum):
+    """What kind of thing the kernel is to supply."""
+
+    KCONFIG = "kconfig"
+    """An option of the kernel's configuration, or a fact about the kernel, as the value of a variable."""
+    KSYM = "ksym"
+    """A variable of the kernel or a module; of type void: just an address."""
+    KFUNC = "kfunc"
+    """A function of the kernel or a module that BPF programs may call."""
+
+
+@attrs.frozen
+class ExternSpec:
+    """Something that the kernel is to supply.
+
+    Attributes:
+        name: of the variable or function.
+        kind: see `ExternKind`.
+        type: of the variable; for a function its `btf.Func`.
+        weak: the program can do without: the address reads as 0.
+    """
+
+    name: str
+    kind: ExternKind
+    type: btf.Type
+    weak: bool = False
 
 
 @attrs.frozen
@@ -211,6 +239,7 @@ class CollectionSpec:
         maps: by name, data sections (".bss", ".rodata", ".data") included.
         programs: by name of the function.
         variables: by name of the symbol.
+        externs: what the kernel is to supply, by name.
         types: the object's own BTF, data sections' offsets and sizes filled in; None without BTF.
         byte_order: "little" or "big".
         license: the contents of the license section.
@@ -224,6 +253,7 @@ class CollectionSpec:
     types: btf.Spec | None
     byte_order: ByteOrder
     license: str = ""
+    externs: dict[str, ExternSpec] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
 
     def copy(self) -> CollectionSpec:
@@ -233,7 +263,14 @@ class CollectionSpec:
             name: attrs.evolve(variable, map=maps[variable.map.name]) for name, variable in self.variables.items()
         }
         programs = {name: spec.copy() for name, spec in self.programs.items()}
-        return attrs.evolve(self, maps=maps, variables=variables, programs=programs, notes=list(self.notes))
+        return attrs.evolve(
+            self,
+            maps=maps,
+            variables=variables,
+            programs=programs,
+            externs=dict(self.externs),
+            notes=list(self.notes),
+        )
 
     def relocate(self, kernel_types: Sequence[btf.Spec], *, prefer_modules: bool = True) -> core.Report:
         """Relocate every program against `kernel_types`, offline: nothing is loaded or changed.

@@ -11,9 +11,11 @@ from ebpfpy import btf
 from ebpfpy.elf import load_collection_spec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 
+from .externs import Externs, kconfig_map
 from .map import Map, create_map
+from .objectbtf import kernel_blob
 from .options import CollectionOptions
-from .pinning import pinned_map
+from .pinning import shared_map
 from .program import Program, ProgramLoader
 from .variable import Variable
 
@@ -59,26 +61,33 @@ class Collection:
         cache = options.cache if options.cache is not None else btf.Cache()
         with ExitStack() as undo:
             undo.callback(self.close)
-            types = self._load_types(spec)
-            if types is not None:
-                undo.enter_context(types)
-            for name, map_spec in spec.maps.items():
-                self.maps[name] = self._make_map(map_spec, types, options)
-            loader = ProgramLoader(options.programs, cache, self.maps, types)
-            for name, program_spec in spec.programs.items():
-                if program_spec.autoload:
-                    self.programs[name] = loader.load(program_spec)
+            with ExitStack() as while_loading:
+                types = self._load_types(spec)
+                if types is not None:
+                    while_loading.enter_context(types)
+                self._make_maps(spec, types, options)
+                loader = ProgramLoader(options.programs, cache, self.maps, types, Externs(spec, cache))
+                while_loading.enter_context(loader)
+                for name, program_spec in spec.programs.items():
+                    if program_spec.autoload:
+                        self.programs[name] = loader.load(program_spec)
             for name, variable in spec.variables.items():
                 self.variables[name] = Variable(variable, self.maps[variable.map.name])
             undo.pop_all()
-            if types is not None:
-                types.close()
+
+    def _make_maps(self, spec: CollectionSpec, types: btf.Handle | None, options: CollectionOptions) -> None:
+        wanted = list(spec.maps.values())
+        kconfig = kconfig_map(spec)
+        if kconfig is not None:
+            wanted.append(kconfig)
+        for each in wanted:
+            self.maps[each.name] = self._make_map(each, types, options)
 
     def _load_types(self, spec: CollectionSpec) -> btf.Handle | None:
         if spec.types is None:
             return None
         try:
-            return btf.Handle.load(spec.types, name=spec.source)
+            return btf.Handle.load(kernel_blob(spec.types), name=spec.source)
         except KernelError as error:
             if isinstance(error, PermissionError):
                 raise
@@ -88,7 +97,7 @@ class Collection:
     def _make_map(self, spec: MapSpec, types: btf.Handle | None, options: CollectionOptions) -> Map:
         if spec.pinning and options.maps.pin_path is not None:
             path = os.path.join(os.fspath(options.maps.pin_path), spec.name)
-            return pinned_map(path, spec) or self._pin(create_map(spec, types), path)
+            return shared_map(path, spec, types)
         if not spec.data_section:
             return create_map(spec, types)
         # the kernel keeps 15 characters: a few of the object's name, and all of the section's if possible
@@ -96,15 +105,6 @@ class Collection:
         named = create_map(_renamed(spec, stem + spec.name), types)
         named.name = spec.name
         return named
-
-    @staticmethod
-    def _pin(created: Map, path: str) -> Map:
-        try:
-            created.pin(path)
-        except BaseException:
-            created.close()
-            raise
-        return created
 
     def close(self) -> None:
         """Close all programs and maps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -136,7 +137,10 @@ class Map(MutableMapping[Any, Any]):
     def lookup_bytes(self, key: bytes) -> bytes | None:
         """The raw value of a raw key, None if there is none; per-CPU values side by side."""
         self._check(key, self.spec.key_size, "key")
-        return sys.map_lookup(self._fd, key, self._value_bytes)
+        try:
+            return sys.map_lookup(self._fd, key, self._value_bytes)
+        except KernelError as error:
+            raise self._named(error) from None
 
     def update_bytes(self, key: bytes, value: bytes, *, flags: int = 0) -> None:
         """Set a raw value. `flags`: 0 any, 1 only if absent, 2 only if present.
@@ -146,7 +150,17 @@ class Map(MutableMapping[Any, Any]):
         """
         self._check(key, self.spec.key_size, "key")
         self._check(value, self._value_bytes, "value")
-        sys.map_update(self._fd, key, value, flags=flags)
+        try:
+            sys.map_update(self._fd, key, value, flags=flags)
+        except KernelError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: KernelError) -> KernelError:
+        """The error, saying which map it is about."""
+        error.subject = error.subject or f"map {self.name}"
+        if error.errno == errno.E2BIG:
+            error.hint = error.hint or f"it is full, or has no such index; it was made for {self.max_entries} entries"
+        return error
 
     def _check(self, data: bytes, size: int, what: str) -> None:
         if len(data) != size:
@@ -182,7 +196,11 @@ class Map(MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         data = self._key.encode(key)
         self._check(data, self.spec.key_size, "key")
-        if not sys.map_delete(self._fd, data):
+        try:
+            found = sys.map_delete(self._fd, data)
+        except KernelError as error:
+            raise self._named(error) from None
+        if not found:
             raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
@@ -255,14 +273,13 @@ def create_map(spec: MapSpec, types: btf.Handle | None) -> Map:
     Raises:
         KernelError: the kernel refused.
     """
-    max_entries = _max_entries(spec)
     wanted: dict[str, Any] = {
         "type": spec.type,
         "key_size": spec.key_size,
         "value_size": spec.value_size,
-        "max_entries": max_entries,
+        "max_entries": real_max_entries(spec),
         "name": spec.name,
-        "flags": spec.flags | (MapFlags.NUMA_NODE if spec.numa_node is not None else 0),
+        "flags": real_flags(spec),
         "numa_node": spec.numa_node or 0,
         "map_extra": spec.map_extra,
     }
@@ -285,7 +302,13 @@ def create_map(spec: MapSpec, types: btf.Handle | None) -> Map:
     return created
 
 
-def _max_entries(spec: MapSpec) -> int:
+def real_flags(spec: MapSpec) -> int:
+    """The flags to create a map with."""
+    return spec.flags | (MapFlags.NUMA_NODE if spec.numa_node is not None else 0)
+
+
+def real_max_entries(spec: MapSpec) -> int:
+    """The number of elements (ring buffers: of bytes) to create a map with."""
     if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
         return sys.possible_cpus()
     if spec.type in _RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages

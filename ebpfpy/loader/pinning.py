@@ -1,48 +1,98 @@
-"""Maps that are shared by name: reuse what is pinned, if it is what the object asks for."""
+"""Maps that are shared by name: reuse what is pinned, if it is what the object asks for.
+
+What is compared is what the kernel made of the blueprint: a ring buffer's size is whole pages, a perf buffer has an entry
+for each CPU, and the maps of devices are read-only for programs although nobody asked for that.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ebpfpy import sys
 from ebpfpy.errors import InputError
+from ebpfpy.sys import MapFlags, MapType
 
-from .map import Map
+from .map import Map, create_map, real_flags, real_max_entries
 
 if TYPE_CHECKING:
+    from ebpfpy import btf
     from ebpfpy.elf.spec import MapSpec
 
-_COMPARED = ("type", "key_size", "value_size", "max_entries")
+_READ_ONLY_FOR_PROGRAMS = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH})
+_ATTEMPTS = 8
+
+
+def shared_map(path: str, spec: MapSpec, types: btf.Handle | None) -> Map:
+    """The map pinned at `path`; where nothing is, a new one that is then pinned there.
+
+    Loaders that do this at the same time get one map: who comes second takes the first one's.
+
+    Raises:
+        InputError: what is pinned there differs from the blueprint, or is no map.
+        KernelError: the kernel refused.
+    """
+    for attempt in range(_ATTEMPTS):
+        found = pinned_map(path, spec)
+        if found is not None:
+            return found
+        created = create_map(spec, types)
+        try:
+            created.pin(path)
+        except FileExistsError:
+            created.close()
+            if attempt == _ATTEMPTS - 1:
+                raise
+        except BaseException:
+            created.close()
+            raise
+        else:
+            return created
+    raise AssertionError("unreachable")
 
 
 def pinned_map(path: str, spec: MapSpec) -> Map | None:
     """The map pinned at `path`, None if nothing is.
 
     Raises:
-        InputError: it differs from the blueprint; the message lists each difference.
+        InputError: it differs from the blueprint, and the message lists each difference; or it is no map.
     """
     try:
         fd = sys.obj_get(path)
     except FileNotFoundError:
         return None
     try:
-        info = sys.map_info(fd)
-        have = {
-            "type": info.type,
-            "key_size": info.key_size,
-            "value_size": info.value_size,
-            "max_entries": info.max_entries,
-        }
-        differences = [
-            f"{field} is {have[field]} there, {int(getattr(spec, field))} here"
-            for field in _COMPARED
-            if have[field] != getattr(spec, field)
-        ]
-        if info.map_flags != spec.flags:
-            differences.append(f"flags are {info.map_flags:#x} there, {spec.flags:#x} here")
-        if differences:
-            raise InputError(f"map {spec.name}: the one pinned at {path} differs: {'; '.join(differences)}")
+        _check(fd, path, spec)
     except BaseException:
         fd.close()
         raise
     return Map(fd, spec)
+
+
+def _check(fd: sys.Fd, path: str, spec: MapSpec) -> None:
+    kind = _kind(fd)
+    if kind not in ("bpf-map", ""):
+        raise InputError(f"map {spec.name}: what is pinned at {path} is no map but a {kind}")
+    info = sys.map_info(fd)
+    flags = real_flags(spec)
+    if spec.type in _READ_ONLY_FOR_PROGRAMS:
+        flags |= info.map_flags & MapFlags.RDONLY_PROG
+    pairs = {
+        "type": (info.type, int(spec.type)),
+        "key_size": (info.key_size, spec.key_size),
+        "value_size": (info.value_size, spec.value_size),
+        "max_entries": (info.max_entries, real_max_entries(spec)),
+    }
+    differences = [f"{field} is {there} there, {here} here" for field, (there, here) in pairs.items() if there != here]
+    if info.map_flags != flags:
+        differences.append(f"flags are {info.map_flags:#x} there, {flags:#x} here")
+    if differences:
+        raise InputError(f"map {spec.name}: the one pinned at {path} differs: {'; '.join(differences)}")
+
+
+def _kind(fd: sys.Fd) -> str:
+    """ "bpf-map", "bpf-prog" or "bpf_link"; "" where /proc does not say."""
+    try:
+        return os.readlink(f"/proc/self/fd/{fd.fileno()}").removeprefix("anon_inode:").strip("[]")
+    except OSError:
+        return ""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ebpfpy import btf
     from ebpfpy.elf.spec import ProgramSpec
 
+    from .externs import Externs
     from .map import Map
     from .options import ProgramOptions
 
@@ -108,16 +109,41 @@ class ProgramLoader:
         cache: the running kernel's types.
         maps: the collection's maps, by name.
         types: the object's BTF in the kernel, None without.
+        externs: what the kernel supplies to the programs.
+
+    A context manager: while it is open it keeps descriptors of the BTF objects of the modules that programs need, one
+    for each module.
     """
 
     def __init__(
-        self, options: ProgramOptions, cache: btf.Cache, maps: Mapping[str, Map], types: btf.Handle | None
+        self,
+        options: ProgramOptions,
+        cache: btf.Cache,
+        maps: Mapping[str, Map],
+        types: btf.Handle | None,
+        externs: Externs,
     ) -> None:
         self._options = options
         self._cache = cache
         self._maps = maps
         self._types = types
+        self._externs = externs
         self._relocators: dict[str | None, core.Relocator] = {}
+        self._handles: dict[str, btf.Handle] = {}
+
+    def __enter__(self) -> ProgramLoader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles.values():
+            handle.close()
+        self._handles.clear()
+
+    def _module_fd(self, module: str) -> int:
+        handle = self._handles.get(module)
+        if handle is None:
+            handle = self._handles[module] = self._cache.module_handle(module)
+        return handle.fileno()
 
     def load(self, spec: ProgramSpec) -> Program:
         """Load one program.
@@ -141,15 +167,8 @@ class ProgramLoader:
         target = self._find_target(spec)
         fixups = self._relocate(spec, target)
         code = bytearray(core.patch(spec.code, fixups, spec.byte_order))
-        self._refer(spec, code)
-        handle = None
-        if target is not None and target.module is not None:
-            handle = self._cache.module_handle(target.module)
-        try:
-            fd, log = self._load(spec, bytes(code), target, handle, fixups)
-        finally:
-            if handle is not None:
-                handle.close()
+        module_fds = self._refer(spec, code)
+        fd, log = self._load(spec, bytes(code), target, module_fds, fixups)
         return Program(fd, spec, target, fixups, log)
 
     def _find_target(self, spec: ProgramSpec) -> targets.AttachTarget | None:
@@ -181,30 +200,40 @@ class ProgramLoader:
             self._relocators[key] = found
         return found
 
-    def _refer(self, spec: ProgramSpec, code: bytearray) -> None:
-        """Put map descriptors into the instructions that refer to maps."""
-        for reference in spec.references:
-            if reference.kind is ReferenceKind.FUNCTION:
-                continue
-            if reference.kind is ReferenceKind.UNRESOLVED:
+    def _refer(self, spec: ProgramSpec, code: bytearray) -> dict[str, int]:
+        """Resolve the instructions that refer to maps and externs.
+
+        Returns:
+            Descriptors of the modules' BTF objects, in the order of ``fd_array`` from index 1.
+        """
+        unresolved = [each for each in spec.references if each.kind is ReferenceKind.UNRESOLVED]
+        for reference in unresolved:
+            if reference.name not in self._externs:
                 raise UnsupportedError(
                     f"program {spec.name}: instruction {reference.insn} refers to {reference.name!r}, which the object"
-                    " does not define: kernel functions and variables (__ksym, __kconfig) are not supported yet",
-                    feature="externs",
+                    " neither defines nor declares as __ksym or __kconfig",
+                    feature="undefined symbols",
                 )
-            try:
-                fd = self._maps[reference.name].fileno()
-            except KeyError:
-                raise InputError(f"program {spec.name} refers to map {reference.name!r}, which is not there") from None
-            value = reference.kind is ReferenceKind.MAP_VALUE
-            _put_map(code, reference.insn * 8, fd, reference.offset if value else None)
+        modules = {self._externs.module(reference.name) for reference in unresolved}
+        module_fds = {module: self._module_fd(module) for module in sorted(filter(None, modules))}
+        map_fds = {name: each.fileno() for name, each in self._maps.items()}
+        for reference in spec.references:
+            if reference.kind is ReferenceKind.UNRESOLVED:
+                self._externs.write(code, reference.insn, reference.name, maps=map_fds, module_fds=module_fds)
+            elif reference.kind is not ReferenceKind.FUNCTION:
+                fd = map_fds.get(reference.name)
+                if fd is None:
+                    raise InputError(f"program {spec.name} refers to map {reference.name!r}, which is not there")
+                value = reference.kind is ReferenceKind.MAP_VALUE
+                _put_map(code, reference.insn * 8, fd, reference.offset if value else None)
+        return module_fds
 
     def _load(
         self,
         spec: ProgramSpec,
         code: bytes,
         target: targets.AttachTarget | None,
-        handle: btf.Handle | None,
+        module_fds: Mapping[str, int],
         fixups: tuple[core.Fixup, ...],
     ) -> tuple[sys.Fd, str]:
         arguments = {
@@ -215,7 +244,8 @@ class ProgramLoader:
             "flags": spec.flags,
             "expected_attach_type": spec.attach_type or AttachType(0),
             "attach_btf_id": target.type_id if target is not None else 0,
-            "attach_btf_obj_fd": handle.fileno() if handle is not None else 0,
+            "attach_btf_obj_fd": self._module_fd(target.module) if target is not None and target.module else 0,
+            "fd_array": (0, *module_fds.values()) if module_fds else (),
         }
         if self._types is not None and spec.func_infos:
             arguments["prog_btf_fd"] = self._types.fileno()
@@ -237,7 +267,8 @@ class ProgramLoader:
 
     def _refused(self, spec: ProgramSpec, error: KernelError, fixups: tuple[core.Fixup, ...]) -> EbpfError:
         log, poison = verifierlog.explain_poison(error.log, fixups)
-        why = verifierlog.poison_text(poison) if poison is not None else verifierlog.reason(log)
+        log, missing = verifierlog.explain_missing(log, self._externs.names)
+        why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)
         if not why:
             error.subject = f"program {spec.name} ({spec.section})"
             return error

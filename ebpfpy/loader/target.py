@@ -9,6 +9,11 @@ What is looked for depends on the attach type: a function (fentry, fexit, fmod_r
 the function ``bpf_iter_NAME``, or the typedef ``btf_trace_NAME`` of a tracepoint. A module's BTF may repeat such a
 typedef of the kernel's, so for tracepoints the kernel's own answers first.
 
+Before Linux 6.4 (commit 31bf1dbccfb0, "bpf: Fix attaching fentry/fexit/fmod_ret/lsm to modules") the kernel takes the
+address of a module's function by the bare name, from the first symbol of that name anywhere: asked for
+``ebpfpy_demo:version_proc_show`` it silently attaches to its own version_proc_show. Kernels with the repair have a
+member ``mod`` in struct bpf_prog_aux; on others a module's function is refused when something else has its name.
+
 Module targets need Linux 5.11; a descriptor of the module's BTF object needs CAP_SYS_ADMIN.
 """
 
@@ -19,13 +24,21 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.errors import AmbiguousTargetError, BtfError, NotFoundError, TargetNotFoundError
+from ebpfpy.errors import (
+    AmbiguousTargetError,
+    BtfError,
+    InputError,
+    NotFoundError,
+    TargetNotFoundError,
+    UnsupportedError,
+)
 from ebpfpy.sys import AttachType
 
 if TYPE_CHECKING:
     from ebpfpy import btf
 
 VMLINUX = "vmlinux"
+_LISTED = 8  # modules that a message names; the error has all of them
 
 _PREFIXES = {
     AttachType.TRACE_RAW_TP: ("btf_trace_", Kind.TYPEDEF),
@@ -73,38 +86,78 @@ def find_target(cache: btf.Cache, attach_type: AttachType, name: str, module: st
     Raises:
         TargetNotFoundError: nothing answers to the name.
         AmbiguousTargetError: several functions do.
+        UnsupportedError: this kernel would attach to another function of the same name.
     """
     prefix, kind = _PREFIXES[attach_type]
     wanted = (prefix + name).encode()
     if not name:
         raise TargetNotFoundError("the section's name says no attach target", name=name, module=module)
     if module is not None:
-        return _find_in_module(cache, wanted, kind, name, module)
+        target = _find_in_module(cache, prefix, kind, name, module)
+        _check_reachable(cache, target, wanted, kind)
+        return target
     found = _matches(cache.kernel(), wanted, kind, name, None)
     if not found or kind == Kind.FUNC:
-        for spec in cache.modules():
-            try:
-                found += _matches(spec, wanted, kind, name, spec.name)
-            except (BtfError, NotFoundError):  # a malformed module cannot be the one that is meant
-                continue
-    return _only(cache, found, name, kind)
+        found += _matches_in_modules(cache, wanted, kind, name)
+    if not found:
+        raise _nowhere(cache, prefix, kind, name)
+    return _one(found, name, None)
 
 
-def _find_in_module(cache: btf.Cache, wanted: bytes, kind: Kind, name: str, module: str) -> AttachTarget:
+def _matches_in_modules(cache: btf.Cache, wanted: bytes, kind: Kind, name: str) -> list[AttachTarget]:
+    found = []
+    for spec in cache.modules():
+        try:
+            found += _matches(spec, wanted, kind, name, spec.name)
+        except (BtfError, NotFoundError):  # a malformed module cannot be the one that is meant
+            continue
+    return found
+
+
+def _check_reachable(cache: btf.Cache, target: AttachTarget, wanted: bytes, kind: Kind) -> None:
+    """Refuse a module's function that this kernel would mistake for another."""
+    if target.module is None or kind != Kind.FUNC or _looks_into_modules(cache.kernel()):
+        return
+    all_of_that_name = _matches(cache.kernel(), wanted, kind, target.name, None)
+    all_of_that_name += _matches_in_modules(cache, wanted, kind, target.name)
+    others = [str(other) for other in all_of_that_name if other.module != target.module]
+    if others:
+        raise UnsupportedError(
+            f"{target}: this kernel finds functions by the bare name and may attach to {', '.join(others)} instead;"
+            " Linux 6.4 looks into the module",
+            feature="attaching to a module's function whose name something else has too",
+            minimum="6.4",
+        )
+
+
+def _looks_into_modules(kernel: btf.Spec) -> bool:
+    """Whether the kernel takes the address of a module's function from that module."""
+    from ebpfpy import btf
+
+    try:
+        return any(member.name == "mod" for member in kernel.type_by_name("bpf_prog_aux", btf.Struct).members)
+    except NotFoundError:
+        return False
+
+
+def _find_in_module(cache: btf.Cache, prefix: str, kind: Kind, name: str, module: str) -> AttachTarget:
+    label = None
     if module == VMLINUX:
-        spec, label = cache.kernel(), None
+        spec = cache.kernel()
     else:
         try:
             spec = cache.module(module)
-        except NotFoundError as error:
-            raise TargetNotFoundError(f"{module}:{name}: {error}", name=name, module=module) from None
+        except (NotFoundError, InputError) as error:
+            if isinstance(error, BtfError):
+                raise
+            raise TargetNotFoundError(
+                f"{module}:{name}: {error}", name=name, module=module, searched=(module,)
+            ) from None
         label = spec.name
-    found = _matches(spec, wanted, kind, name, label)
+    found = _matches(spec, (prefix + name).encode(), kind, name, label)
     if not found:
-        near = spec.near_names(wanted.decode())
-        hint = f"; near: {', '.join(near)}" if near else ""
         raise TargetNotFoundError(
-            f"{module}:{name}: {module} has no {_thing(kind, name)}{hint}",
+            f"{module}:{name}: {module} has no {_thing(kind, name)}{_near(spec, prefix, name)}",
             name=name,
             module=module,
             searched=(module,),
@@ -118,22 +171,21 @@ def _matches(spec: btf.Spec, wanted: bytes, kind: Kind, name: str, module: str |
     ]
 
 
-def _only(cache: btf.Cache, found: list[AttachTarget], name: str, kind: Kind) -> AttachTarget:
-    if found:
-        return _one(found, name, None)
-    searched = (VMLINUX, *cache.module_names())
-    near = cache.kernel().near_names(name)
-    hint = f"; near: {', '.join(near)}" if near else ""
-    modules = f"nor any of {len(searched) - 1} loaded modules" if len(searched) > 1 else "and no module is loaded"
-    raise TargetNotFoundError(
-        f"no {_thing(kind, name)}: neither the kernel {modules} ({', '.join(searched)}) has it;"
-        f" if a module defines it, load that module first{hint}"
-        if len(searched) > 1
-        else f"no {_thing(kind, name)}: the kernel does not have it, {modules};"
-        f" if a module defines it, load that module first{hint}",
+def _nowhere(cache: btf.Cache, prefix: str, kind: Kind, name: str) -> TargetNotFoundError:
+    modules = cache.module_names()
+    some = ", ".join([*modules[:_LISTED], "..."] if len(modules) > _LISTED else modules)
+    searched = f"{len(modules)} searched: {some}" if modules else "none that has BTF is loaded"
+    return TargetNotFoundError(
+        f"no {_thing(kind, name)}: the kernel does not have it, and no loaded module has it ({searched});"
+        f" if a module defines it, load that module first{_near(cache.kernel(), prefix, name)}",
         name=name,
-        searched=searched,
+        searched=(VMLINUX, *modules),
     )
+
+
+def _near(spec: btf.Spec, prefix: str, name: str) -> str:
+    names = [near.removeprefix(prefix) for near in spec.near_names(prefix + name)]
+    return f"; near: {', '.join(names)}" if names else ""
 
 
 def _one(found: list[AttachTarget], name: str, module: str | None) -> AttachTarget:

@@ -3,7 +3,8 @@
 The reason is the last line that is no statistics. Lines of the form "processed 12 insns (limit ...)
 max_states_per_insn" and "verification time", "stack depth" close a log; blank lines do not count.
 
-A CO-RE relocation without an answer left a call of a helper that does not exist; the verifier's complaint about "func
+A CO-RE relocation without an answer left a call of a helper that does not exist, and so did a call of a weak kernel
+function that the kernel does not have; the verifier's complaint about "func
 unknown#195896080" is replaced by what the relocation asked for and why nothing answered.
 """
 
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.core import POISON_CALL
 
+from .externs import POISONED_FUNCTION
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 _STATISTICS = re.compile(r"^(processed \d+ insns|verification time \d|stack depth \d|mark_precise|peak_states)")
 _POISONED_INSN = re.compile(rf"^(\d+): \(85\) call unknown#{POISON_CALL}", re.MULTILINE)
 _POISON_COMPLAINT = re.compile(rf"^.*invalid func unknown#{POISON_CALL}.*$", re.MULTILINE)
+
+_MISSING_FUNCTION = re.compile(rf"^.*invalid func unknown#({POISONED_FUNCTION // 1_000_000}\d{{6}}).*$", re.MULTILINE)
 
 
 def reason(log: str) -> str:
@@ -47,6 +52,24 @@ def explain_poison(log: str, fixups: Sequence[Fixup]) -> tuple[str, Fixup | None
             text = poison_text(fixup).replace("\\", r"\\")
             return _POISON_COMPLAINT.sub(text, log), fixup
     return log, None
+
+
+def explain_missing(log: str, externs: Sequence[str]) -> tuple[str, str | None]:
+    """Replace the complaint about a call of a function that the kernel does not have by that function's name.
+
+    Args:
+        log: the verifier's log.
+        externs: the names of the object's externs, in order: the number of the poisoned call counts from the first.
+
+    Returns:
+        The log, and the new complaint, None if it was something else.
+    """
+    match = _MISSING_FUNCTION.search(log)
+    number = int(match[1]) - POISONED_FUNCTION if match else -1
+    if not 0 <= number < len(externs):
+        return log, None
+    text = f"kernel function {externs[number]!r} is called, but the running kernel does not have it"
+    return _MISSING_FUNCTION.sub(text, log), text
 
 
 def poison_text(fixup: Fixup) -> str:

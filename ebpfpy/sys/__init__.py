@@ -6,6 +6,8 @@ from .call import bpf, try_bpf
 from .cpus import possible_cpus
 from .enums import AttachType, Command, LinkType, MapFlags, MapType, ProgramFlags, ProgramType
 from .fd import Fd, HasFileno, number_of
+from .kallsyms import Symbol, find_symbols
+from .kconfig import kernel_version_code, read_config
 from .links import (
     IterOptions,
     KprobeMultiOptions,
@@ -81,6 +83,7 @@ __all__ = [
     "Records",
     "RelativeOptions",
     "RunResult",
+    "Symbol",
     "TracingOptions",
     "UprobeMultiOptions",
     "bpf",
@@ -89,7 +92,9 @@ __all__ = [
     "btf_load",
     "enable_stats",
     "fd_by_id",
+    "find_symbols",
     "iter_create",
+    "kernel_version_code",
     "link_create",
     "link_detach",
     "link_info",
@@ -118,5 +123,6 @@ __all__ = [
     "prog_load",
     "prog_test_run",
     "raw_tracepoint_open",
+    "read_config",
     "try_bpf",
 ]

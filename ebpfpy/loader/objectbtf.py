@@ -1,0 +1,165 @@
+"""An object's BTF, as the kernel takes it: externs made into what the kernel understands.
+
+clang describes ``__kconfig`` and ``__ksym`` things in two data sections without sizes and offsets, with the linkage
+"extern", which the kernel refuses. Before loading, in a copy of the blob:
+
+* ``.kconfig``: its variables are laid out one after the other, as the loader lays out the map that holds their values.
+* ``.ksyms``: each entry becomes 4 bytes of an integer variable: nobody reads it there, it only has to be valid. A
+  function cannot be in a data section at all; one made-up variable takes the place of each.
+* extern functions and variables become global ones; parameters without a name get one, which the kernel insists on.
+
+Ids stay what they are: what is made up comes behind all other types.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ebpfpy import btf
+from ebpfpy.btf.kinds import HEADER_SIZE, INT_SIGNED, VLEN_MASK, Kind, make_info
+
+if TYPE_CHECKING:
+    from ebpfpy.btf import Spec
+
+KCONFIG = ".kconfig"
+KSYMS = ".ksyms"
+_DUMMY = b"ebpfpy_dummy_ksym\0"
+_GLOBAL = 1
+_INT_BYTES = 4
+
+
+class Place(NamedTuple):
+    """Where a kconfig variable lies in the map that holds all of them, in bytes."""
+
+    offset: int
+    size: int
+
+
+def kconfig_places(types: Spec) -> dict[str, Place]:
+    """The layout of the kconfig variables of an object, by name: in order, each aligned."""
+    places: dict[str, Place] = {}
+    end = 0
+    for section in types.any_types_by_name(KCONFIG):
+        if not isinstance(section, btf.Datasec):
+            continue
+        for entry in section.variables:
+            if isinstance(entry.var, btf.Var):
+                size, align = btf.sizeof(entry.var.type), btf.alignof(entry.var.type)
+                offset = -(-end // align) * align
+                places[entry.var.name] = Place(offset, size)
+                end = offset + size
+    return places
+
+
+def kernel_blob(types: Spec) -> bytes:
+    """The object's BTF with its externs made acceptable; the blob as it is where there are none."""
+    sections = [
+        section
+        for name in (KCONFIG, KSYMS)
+        for section in types.any_types_by_name(name)
+        if isinstance(section, btf.Datasec)
+    ]
+    if not sections:
+        return bytes(types.raw)
+    return _Rewriter(types).rewrite(sections)
+
+
+class _Rewriter:
+    def __init__(self, types: Spec) -> None:
+        self._types = types
+        self._blob = bytearray(types.raw)
+        self._word = struct.Struct("<I" if types.byte_order == "little" else ">I")
+        header, type_off = self._get(4), self._get(8)
+        self._start = header + type_off
+        self._added: list[int] = []
+        self._next_id = types.first_id + len(types)
+        self._dummy_name = self._get(20)  # the made-up name goes behind all strings
+        self._int = self._find_int()
+        self._dummy: int | None = None
+
+    def _get(self, at: int) -> int:
+        value: int = self._word.unpack_from(self._blob, at)[0]
+        return value
+
+    def _set(self, at: int, value: int) -> None:
+        self._word.pack_into(self._blob, at, value)
+
+    def _at(self, type_id: int) -> int:
+        """The byte in the blob where a type's record starts."""
+        return self._start + 4 * self._types.locate(type_id)[1]
+
+    def _find_int(self) -> int:
+        for each in self._types:
+            if isinstance(each, btf.Int) and each.size == _INT_BYTES:
+                return self._types.type_id(each)
+        info = make_info(Kind.INT)
+        return self._add(self._dummy_name, info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
+
+    def _add(self, *words: int) -> int:
+        self._added += words
+        self._next_id += 1
+        return self._next_id - 1
+
+    def rewrite(self, sections: list[btf.Datasec]) -> bytes:
+        for section in sections:
+            if section.name == KCONFIG:
+                self._lay_out_kconfig(section)
+            else:
+                self._replace_ksyms(section)
+        return self._assemble()
+
+    def _lay_out_kconfig(self, section: btf.Datasec) -> None:
+        at = self._at(self._types.type_id(section))
+        places = kconfig_places(self._types)
+        for number, entry in enumerate(section.variables):
+            place = places[entry.var.name]  # type: ignore[attr-defined]
+            # u32 type, u32 offset, u32 size
+            self._set(at + 12 + 12 * number + 4, place.offset)
+            self._set(at + 12 + 12 * number + 8, place.size)
+            self._set(self._at(self._types.type_id(entry.var)) + 12, _GLOBAL)
+        self._set(at + 8, max((place.offset + place.size for place in places.values()), default=0))
+
+    def _replace_ksyms(self, section: btf.Datasec) -> None:
+        at = self._at(self._types.type_id(section))
+        for number, entry in enumerate(section.variables):
+            type_id = self._types.type_id(entry.var)
+            if isinstance(entry.var, btf.Func):
+                self._name_params(entry.var)
+                where = self._at(type_id)
+                self._set(where + 4, self._get(where + 4) & ~VLEN_MASK | _GLOBAL)
+                type_id = self._dummy_variable()
+            else:
+                where = self._at(type_id)
+                self._set(where + 8, self._int)
+                self._set(where + 12, _GLOBAL)
+            self._set(at + 12 + 12 * number, type_id)
+            self._set(at + 12 + 12 * number + 4, _INT_BYTES * number)
+            self._set(at + 12 + 12 * number + 8, _INT_BYTES)
+        self._set(at + 8, _INT_BYTES * len(section.variables))
+
+    def _dummy_variable(self) -> int:
+        if self._dummy is None:
+            self._dummy = self._add(self._dummy_name, make_info(Kind.VAR), self._int, _GLOBAL)
+        return self._dummy
+
+    def _name_params(self, function: btf.Func) -> None:
+        proto = function.proto
+        if not isinstance(proto, btf.FuncProto):
+            return
+        at = self._at(self._types.type_id(proto))
+        for number, param in enumerate(proto.params):
+            if not param.name and not isinstance(param.type, btf.Void):
+                self._set(at + 12 + 8 * number, self._dummy_name)
+
+    def _assemble(self) -> bytes:
+        """Header, types, what was added, strings: without any layout section."""
+        header, type_len = self._get(4), self._get(12)
+        string_off, string_len = self._get(16), self._get(20)
+        types = bytes(self._blob[self._start : self._start + type_len])
+        types += b"".join(self._word.pack(word) for word in self._added)
+        strings = bytes(self._blob[header + string_off : header + string_off + string_len]) + _DUMMY
+        head = bytearray(self._blob[:HEADER_SIZE])
+        for at, value in ((4, HEADER_SIZE), (8, 0), (12, len(types)), (16, len(types)), (20, len(strings))):
+            self._word.pack_into(head, at, value)
+        return bytes(head) + types + strings
