@@ -6,8 +6,8 @@ The names below are imported when they are first used, so that ``import ebpfpy``
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # true for type checkers; importing typing would cost more than everything else here
 if TYPE_CHECKING:
     from . import asm, btf, core, elf, errors, link, loader, ringbuf
     from .elf import CollectionSpec, MapSpec, ProgramSpec, VariableSpec, load_collection_spec
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name on its first use."""
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")

@@ -7,9 +7,10 @@ program asks for usually lies in the first third. Therefore:
 * Opening a spec reads the header, nothing else.
 * ``_starts`` holds the word index of each record seen so far. It grows on demand, never further than an answer needs.
 * A name is found backwards: its bytes in the string section give an offset, and that offset is looked for among *all*
-  words of the type section. A hit counts if the next word can be an ``info`` word and, to be sure, if ``_starts``
-  (grown up to there) has it. To search 3 MB of words for one value at C speed, the low 15 bits of every word are kept
-  as one character of a string: ``str.find`` of a single character is a memchr that knows about alignment.
+  words of the type section. A hit counts if the next word is the ``info`` word of a record and, to be sure, if
+  ``_starts`` (grown up to there) has it. To search 3 MB of words for one value at C speed, each word is represented by
+  one character: its low byte, and the kind that the next word has if it is an info word. ``str.find`` of a single
+  character is a memchr that knows about alignment; asking for a kind leaves few false hits.
 * Type objects are made when asked for, once, and remembered by the position of their record.
 
 A *split* spec continues a base: its ids and string offsets start where the base's end. It holds its own types only;
@@ -35,10 +36,10 @@ from .header import ByteOrder, native_words, read_header
 from .inflate import inflate
 from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
 from .names import encode_name, essential_bytes
-from .types import Int, Type, Void
+from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterator  # type: ignore[attr-defined]
+    from collections.abc import Buffer, Collection, Iterator  # type: ignore[attr-defined]
 else:
     Buffer = object
 
@@ -51,6 +52,12 @@ _LONG_NAMES = frozenset(
 
 
 _SMALL_STRINGS = 1 << 18
+_MANY_FLAVOURS = 16
+_NAMELESS = frozenset({Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO})
+_KINDS_OF: dict[type[Type], tuple[int, ...]] = {
+    cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
+}
+_KINDS_OF[Enum] = (Kind.ENUM, Kind.ENUM64)
 _CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
 
 
@@ -78,7 +85,7 @@ class Spec:
         self._starts = array("I")
         self._frontier = 0  # word index where the next unseen record starts
         self._sizes: dict[int, int] = {}
-        self._needles: str | None = None
+        self._tagged: str | None = None
         self._asked = False
         self._flavours: dict[bytes, list[int]] | None = None
         self._types: dict[int, Type] = {}
@@ -207,7 +214,8 @@ class Spec:
             TypeNotFoundError: there is none.
             AmbiguousTypeError: there are several.
         """
-        found = [t for t in self.any_types_by_name(name) if isinstance(t, cls)]
+        positions = self._positions_by_name(encode_name(name), _KINDS_OF.get(cls))
+        found = [t for t in map(self._type_at, positions) if isinstance(t, cls)]
         return self._only(found, name, cls)
 
     def any_type_by_name(self, name: str) -> Type:
@@ -320,18 +328,34 @@ class Spec:
             yield first + at + 1
             at = strings.find(needle, at + 1)
 
-    def ids_by_name(self, name: bytes) -> list[int]:
-        """The ids of all own types of that exact name, ascending; no type object is made."""
-        return [self._id_at(position) for position in self._positions_by_name(name)]
+    def ids_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
+        """The ids of all own types of that exact name, ascending; no type object is made.
 
-    def ids_by_essential_name(self, essential: bytes) -> list[int]:
-        """The ids of all own types whose name without flavour is `essential`, ascending."""
-        found: set[int] = set()
-        if essential and essential_bytes(essential) == essential:
-            found.update(self._positions_by_name(essential))
-        for offset in self._flavour_offsets(essential):
-            found.update(self._positions_of(offset))
+        Args:
+            name: the name, undecoded.
+            kinds: only types of these kinds, which is faster; None for all.
+        """
+        return [self._id_at(position) for position in self._positions_by_name(name, kinds)]
+
+    def ids_by_essential_name(self, essential: bytes, kinds: Collection[int] | None = None) -> list[int]:
+        """`ids_by_name` for all own types whose name without flavour is `essential`."""
+        flavours = self._flavour_offsets(essential)
+        exact = bool(essential) and essential_bytes(essential) == essential
+        if len(flavours) > _MANY_FLAVOURS:
+            return self._ids_of_many({*flavours, *(self.string_offsets(essential) if exact else ())}, kinds)
+        found = set(self._positions_by_name(essential, kinds)) if exact else set()
+        for offset in flavours:
+            found.update(self._positions_of(offset, kinds))
         return [self._id_at(position) for position in sorted(found)]
+
+    def _ids_of_many(self, offsets: set[int], kinds: Collection[int] | None) -> list[int]:
+        self._grow(len(self._words))
+        words = self._words
+        return [
+            self.first_id + index
+            for index, position in enumerate(self._starts)
+            if words[position] in offsets and (kinds is None or words[position + 1] >> KIND_SHIFT & KIND_MASK in kinds)
+        ]
 
     def _flavour_offsets(self, essential: bytes) -> list[int]:
         """The offsets of all strings that are `essential` with a flavour."""
@@ -354,72 +378,87 @@ class Spec:
             at = strings.find(b"___", end)
         return flavours
 
-    def _positions_by_name(self, name: bytes) -> list[int]:
+    def _positions_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
         if not name:
-            return self._anonymous_positions()
+            return self._anonymous_positions(kinds)
         # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
         # the search ends with the first copy that names a type; in smaller ones every copy counts.
         every = len(self._strings) <= _SMALL_STRINGS
         found: set[int] = set()
         for offset in self._each_string_offset(name):
-            found.update(self._positions_of(offset))
+            found.update(self._positions_of(offset, kinds))
             if found and not every:
                 break
         return sorted(found)
 
-    def _anonymous_positions(self) -> list[int]:
+    def _anonymous_positions(self, kinds: Collection[int] | None) -> list[int]:
         self._grow(len(self._words))
         words = self._words
-        return [position for position in self._starts if not self.string_bytes(words[position])]
-
-    def _positions_of(self, offset: int) -> list[int]:
-        """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
-        words = self._words
-        last = len(words) - 1
         return [
-            at
-            for at in self._words_like(offset)
-            if words[at] == offset and at < last and self._may_be_info(words[at + 1]) and self._is_start(at)
+            position
+            for position in self._starts
+            if not self.string_bytes(words[position])
+            and (kinds is None or words[position + 1] >> KIND_SHIFT & KIND_MASK in kinds)
         ]
 
-    def _words_like(self, value: int) -> Iterator[int]:
-        """The indices of all words that may be `value`, ascending."""
-        if self._needles is not None:
-            haystack: str | bytes = self._needles
-            needle: Any = chr(value & 0x7FFF)
-        elif self._asked:
-            haystack = self._needles = self._low_bits()
-            needle = chr(value & 0x7FFF)
-        else:  # the first question may be the only one: search one byte of every word
+    def _positions_of(self, offset: int, kinds: Collection[int] | None = None) -> list[int]:
+        """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
+        words, is_start = self._words, self._is_start
+        if kinds is None:
+            kinds = self._kinds_with_names
+        found = []
+        if self._tagged is None and not self._asked:  # the first question may be the only one
             self._asked = True
-            byte = 1 if value % 32 == 0 else 0  # multiples of 32 abound: member offsets in bits
-            haystack, needle = self._byte_of_words(byte), value >> 8 * byte & 0xFF
-        find = haystack.find
-        at = find(needle)
-        while at >= 0:
-            yield at
-            at = find(needle, at + 1)
+            byte = 1 if offset % 32 == 0 else 0  # multiples of 32 abound: member offsets in bits
+            find, needle = self._byte_of_words(byte).find, offset >> 8 * byte & 0xFF
+            end = len(words) - 1  # the info word follows
+            at = find(needle)
+            while at >= 0:
+                if (
+                    words[at] == offset
+                    and at < end
+                    and words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds
+                    and is_start(at)
+                ):
+                    found.append(at)
+                at = find(needle, at + 1)
+            return found
+        if self._tagged is None:
+            self._tagged = self._tag_words()
+        search = self._tagged.find
+        for kind in kinds:
+            tag = chr(kind << 8 | offset & 0xFF)
+            at = search(tag)
+            while at >= 0:
+                if words[at] == offset and is_start(at):
+                    found.append(at)
+                at = search(tag, at + 1)
+        return found
 
-    def _byte_of_words(self, byte: int) -> bytes:
-        """One byte of every word of the type section, 0 being the lowest."""
-        start, end = self._sections.types, self._sections.types_end
+    @property
+    def _kinds_with_names(self) -> Collection[int]:
+        return [kind for kind in range(1, max(len(self._layout), len(RECORD_WORDS) + 1)) if kind not in _NAMELESS]
+
+    def _byte_of_words(self, byte: int, skip: int = 0) -> bytes:
+        """One byte of every word of the type section behind the first `skip`; 0 is the lowest."""
+        start, end = self._sections.types + 4 * skip, self._sections.types_end
         if self.byte_order == "big":
             byte = 3 - byte
         # bytes, and the array that vmlinux is mapped as, slice with a step at C speed; a memoryview does not
         found = self._data[start + byte : end : 4]
         return found if isinstance(found, bytes) else bytes(self.raw)[start + byte : end : 4]
 
-    def _low_bits(self) -> str:
-        """The low 15 bits of every word of the type section, as characters (15: surrogates start above)."""
-        low, second = self._byte_of_words(0), self._byte_of_words(1)
-        pairs = bytearray(2 * len(low))
-        pairs[0::2] = low
-        pairs[1::2] = second.translate(_CLEAR_TOP_BIT)
-        return pairs.decode("utf-16-le")
+    def _tag_words(self) -> str:
+        """A character for every word of the type section but the last.
 
-    def _may_be_info(self, info: int) -> bool:
-        kind = info >> KIND_SHIFT & KIND_MASK
-        return kind in RECORD_WORDS or (kind != 0 and kind < len(self._layout))
+        Its low 8 bits are those of the word, its next 7 bits the kind that the *next* word has if it is an info word:
+        what a record of that kind has in its first word, if its name's offset ends in those 8 bits.
+        """
+        low, kinds = self._byte_of_words(0), self._byte_of_words(3, skip=1)
+        pairs = bytearray(2 * len(kinds))
+        pairs[0::2] = low[: len(kinds)]
+        pairs[1::2] = kinds.translate(_CLEAR_TOP_BIT)  # the flag; without it no character is half of a surrogate pair
+        return pairs.decode("utf-16-le")
 
     def _is_start(self, position: int) -> bool:
         if position >= self._frontier:

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.btf.kinds import Kind
 
-from .compat import DepthError, field_mismatch
+from .compat import field_mismatch
 
 if TYPE_CHECKING:
-    from .rawtypes import RawTypes, Record
+    from .rawtypes import RawTypes, Reached, Record
 
 MAX_STEPS = 64
-MAX_ANONYMOUS = 400
-"""Anonymous structs searched for one member; far above what any kernel has, far below Python's recursion limit."""
+MAX_DIGITS = 10
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 
 
@@ -75,9 +74,12 @@ def parse_indices(text: str) -> list[int]:
     parts = text.split(":")
     if len(parts) > MAX_STEPS:
         raise AccessError(f"access string with {len(parts)} steps, at most {MAX_STEPS} are allowed")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
-        raise AccessError(f"malformed access string {text!r}")
-    return [int(part) for part in parts]
+    if max(map(len, parts)) > MAX_DIGITS or not (text.isascii() and text.replace(":", "").isdigit()):
+        raise AccessError(f"malformed access string {text[:80]!r}")
+    try:
+        return [int(part) for part in parts]
+    except ValueError:
+        raise AccessError(f"malformed access string {text!r}") from None
 
 
 def walk_type(text: str, root: int) -> Access:
@@ -154,7 +156,7 @@ def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, r
             if record.kind not in _COMPOSITE:
                 return Mismatch(f"member {step.name.decode()!r} of something that is no struct")
             local_member = local_types.members(local_types.record(step.type_id)).types[step.number]
-            found = _find_member(local_types, local_member, step.name, target_types, record, set())
+            found = _find_member(local_types, local_member, step.name, target_types, record)
             if isinstance(found, Mismatch):
                 return found
             raw += found.path
@@ -174,42 +176,26 @@ def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, r
     return Access(root, tuple(raw), tuple(points), bits)
 
 
-class _Found(NamedTuple):
-    path: list[int]
-    bits: int
-    struct: int
-    type_id: int
-
-
 def _find_member(
     local_types: RawTypes,
     local_member: int,
     name: bytes,
     target_types: RawTypes,
     record: Record,
-    seen: set[int],
-) -> _Found | Mismatch:
-    seen.add(record.type_id)  # searched in vain: nothing is searched twice, so that no cycle and no bomb goes off
-    members = target_types.members(record)
-    at = members.by_name.get(name)
-    closest: Mismatch | None = None
-    for anonymous in members.anonymous:
-        if at is not None and anonymous > at:
-            break
-        inner = target_types.under(members.types[anonymous])
-        if inner.kind not in _COMPOSITE or inner.type_id in seen:
+) -> Reached | Mismatch:
+    """The member of that name, direct or in anonymous members; the first namesake at a level decides for that level."""
+    hits = target_types.reachable(record).get(name)
+    if hits is None:
+        return Mismatch(f"no member {name.decode('utf-8', 'replace')!r}")
+    closed: list[tuple[int, ...]] = []  # structs in which an incompatible namesake has ended the search
+    why: str | None = None
+    for hit in hits:
+        level = hit.path[:-1]
+        if any(hit.path[: len(end)] == end for end in closed):
             continue
-        if len(seen) > MAX_ANONYMOUS:
-            raise DepthError(f"more than {MAX_ANONYMOUS} anonymous members inside each other")
-        found = _find_member(local_types, local_member, name, target_types, inner, seen)
-        if isinstance(found, _Found):
-            return found._replace(path=[anonymous, *found.path], bits=members.bits[anonymous] + found.bits)
-        if not found.reason.startswith("no member"):
-            closest = found
-    if at is None:
-        return closest or Mismatch(f"no member {name.decode('utf-8', 'replace')!r}")
-    type_id = members.types[at]
-    reason = field_mismatch(local_types, local_member, target_types, type_id)
-    if reason is not None:
-        return Mismatch(f"member {name.decode('utf-8', 'replace')!r}: {reason}")
-    return _Found([at], members.bits[at], record.type_id, type_id)
+        reason = field_mismatch(local_types, local_member, target_types, hit.type_id)
+        if reason is None:
+            return hit
+        closed.append(level)
+        why = reason
+    return Mismatch(f"member {name.decode('utf-8', 'replace')!r}: {why}")

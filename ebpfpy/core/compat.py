@@ -20,7 +20,7 @@ from ebpfpy.btf.kinds import INT_SIGNED, Kind
 from ebpfpy.btf.names import essential_bytes
 from ebpfpy.btf.text import KEYWORDS
 
-from .rawtypes import MAX_DEPTH, RawTypes, Record, raw_types
+from .rawtypes import MAX_DEPTH, DepthError, RawTypes, Record, raw_types
 
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from ebpfpy.btf import Spec
 
 MAX_COMPARISONS = 100_000
-
-
-class DepthError(ValueError):
-    """Types nested deeper than `MAX_DEPTH`: neither yes nor no."""
 
 
 def _word(kind: int) -> str:

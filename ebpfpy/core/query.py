@@ -8,9 +8,9 @@ from ebpfpy.btf.text import describe_with_id
 from ebpfpy.errors import BtfError, RelocationError
 
 from .access import Access, AccessError, Mismatch, match_fields, walk_enumerator, walk_fields, walk_type
-from .compat import DepthError, match_mismatch, type_mismatch
+from .compat import match_mismatch, type_mismatch
 from .fixup import Candidate
-from .rawtypes import RawTypes, raw_types
+from .rawtypes import DepthError, RawTypes, raw_types
 from .relocation import RelocationKind as R
 from .text import ENUM_KINDS, TYPE_KINDS, access_text
 from .values import Value, enumerator_value, field_value, memory_size_reason, type_value
@@ -242,6 +242,6 @@ class Choice:
             if query.kind in ENUM_KINDS:
                 names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
             elif record.kind in (4, 5):
-                names += [name.decode("utf-8", "replace") for name in types.members(record).by_name if name]
+                names += [name.decode("utf-8", "replace") for name in types.members(record).names if name]
         text = wanted.decode("utf-8", "replace")
         return tuple(difflib.get_close_matches(text, dict.fromkeys(name for name in names if name != text), n=3))

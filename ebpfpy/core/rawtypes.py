@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 32
 """libbpf's limit on the depth of nested types."""
+MAX_ANONYMOUS = 400
+"""Anonymous members inside each other; far above what any kernel has."""
 
 _MODIFIERS = frozenset(int(kind) for kind in MODIFIERS)
+_COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _SIZED = frozenset({Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC})
 _MAX_CHAIN = 1000
 
@@ -58,22 +61,38 @@ class Members(NamedTuple):
         types: ids by index.
         bits: bit offsets by index.
         widths: bitfield widths by index, 0 for no bitfield.
-        by_name: name to index; the first member of that name counts.
-        anonymous: the indices of members without a name.
     """
 
     names: list[bytes]
     types: list[int]
     bits: list[int]
     widths: list[int]
-    by_name: dict[bytes, int]
-    anonymous: list[int]
+
+
+class Reached(NamedTuple):
+    """A member that is reached from a struct directly, or through anonymous members.
+
+    Attributes:
+        path: the index of each member on the way.
+        bits: bit offset from the start of the struct where the way began.
+        struct: id of the struct that the member is directly in.
+        type_id: of the member.
+    """
+
+    path: tuple[int, ...]
+    bits: int
+    struct: int
+    type_id: int
+
+
+class DepthError(ValueError):
+    """Types nested deeper, or wider, than anything real: neither yes nor no."""
 
 
 class RawTypes:
     """What the relocator asks of one `Spec`."""
 
-    __slots__ = ("_base", "_candidates", "_first", "_members", "_records", "_sizes", "_spec", "_under")
+    __slots__ = ("_base", "_candidates", "_first", "_members", "_reachable", "_records", "_sizes", "_spec", "_under")
 
     def __init__(self, spec: Spec, base: RawTypes | None) -> None:
         self._spec = spec
@@ -83,13 +102,14 @@ class RawTypes:
         self._under: dict[int, Record] = {}
         self._sizes: dict[int, int] = {}
         self._members: dict[int, Members] = {}
-        self._candidates: dict[bytes, list[int]] = {}
+        self._reachable: dict[int, dict[bytes, list[Reached]]] = {}
+        self._candidates: dict[tuple[bytes, tuple[int, ...]], list[int]] = {}
 
-    def ids_by_essential_name(self, essential: bytes) -> list[int]:
-        """The ids of all own types of the spec with that name, flavours left out; remembered, as searching is dear."""
-        found = self._candidates.get(essential)
+    def ids_by_essential_name(self, essential: bytes, kinds: tuple[int, ...]) -> list[int]:
+        """The ids of all own types of the spec of that name, flavours left out, and kind; remembered."""
+        found = self._candidates.get((essential, kinds))
         if found is None:
-            found = self._candidates[essential] = self._spec.ids_by_essential_name(essential)
+            found = self._candidates[essential, kinds] = self._spec.ids_by_essential_name(essential, kinds)
         return found
 
     def record(self, type_id: int) -> Record:
@@ -196,9 +216,48 @@ class RawTypes:
             bits, widths = [word & 0xFF_FFFF for word in offsets], [word >> 24 for word in offsets]
         else:
             bits, widths = offsets, [0] * len(offsets)
-        index = {name: at for at, name in zip(range(len(names) - 1, -1, -1), reversed(names), strict=True)}
-        anonymous = [at for at, name in enumerate(names) if not name] if b"" in index else []
-        return Members(names, body[1::3], bits, widths, index, anonymous)
+        return Members(names, body[1::3], bits, widths)
+
+    def reachable(self, record: Record) -> dict[bytes, list[Reached]]:
+        """Every named member that is reached without naming another, by name, in the order of declaration.
+
+        A struct that is met again, inside itself or elsewhere, is not entered a second time.
+
+        Raises:
+            DepthError: more than `MAX_ANONYMOUS` anonymous members inside each other.
+        """
+        if record.type_id < self._first and self._base is not None:
+            return self._base.reachable(record)
+        found = self._reachable.get(record.type_id)
+        if found is None:
+            found = self._reachable[record.type_id] = self._reach(record)
+        return found
+
+    def _reach(self, record: Record) -> dict[bytes, list[Reached]]:
+        found: dict[bytes, list[Reached]] = {}
+        seen = {record.type_id}
+        # one level of the way down: struct, members, next index, path and bits before it
+        way: list[tuple[int, Members, int, tuple[int, ...], int]] = [(record.type_id, self.members(record), 0, (), 0)]
+        while way:
+            struct, members, start, path, bits = way.pop()
+            for at in range(start, len(members.names)):
+                name, type_id = members.names[at], members.types[at]
+                here = bits + members.bits[at]
+                if name:
+                    found.setdefault(name, []).append(Reached((*path, at), here, struct, type_id))
+                    continue
+                inner = self.under(type_id)
+                if inner.kind not in _COMPOSITE or inner.type_id in seen:
+                    continue
+                if len(way) > MAX_ANONYMOUS:
+                    raise DepthError(f"more than {MAX_ANONYMOUS} anonymous members inside each other")
+                seen.add(inner.type_id)
+                way += [
+                    (struct, members, at + 1, path, bits),
+                    (inner.type_id, self.members(inner), 0, (*path, at), here),
+                ]
+                break
+        return found
 
     def enumerators(self, record: Record) -> list[tuple[bytes, int]]:
         """Names and values of an enum: ENUM's sign-extended from 32 bits, ENUM64's as unsigned 64-bit numbers."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ebpfpy import btf
@@ -34,8 +32,7 @@ class RelocationKind(IntEnum):
         return self.name.lower()
 
 
-@attrs.frozen
-class Relocation:
+class Relocation(NamedTuple):
     """One record of .BTF.ext's CO-RE part, placed in a program's linked code.
 
     Attributes:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .query import Query
     from .relocation import Relocation
 
-_ENUMS = frozenset({Kind.ENUM, Kind.ENUM64})
+_ENUMS = (Kind.ENUM, Kind.ENUM64)
 
 
 def relocate(
@@ -218,7 +218,7 @@ class Relocator:
             )
         kinds = _ENUMS if kind in _ENUMS else (kind,)
         try:
-            ids = [found for found in raw_types(spec).ids_by_essential_name(essential) if spec.kind_of(found) in kinds]
+            ids = raw_types(spec).ids_by_essential_name(essential, kinds)
         except (BtfError, NotFoundError) as error:
             if not spec.split:
                 raise

@@ -144,7 +144,7 @@ class Externs:
         mismatch: str | None = None
         for spec in [self._cache.kernel(), *self._cache.modules()]:
             try:
-                ids = [type_id for type_id in spec.ids_by_name(wanted) if spec.kind_of(type_id) == kind]
+                ids = spec.ids_by_name(wanted, (kind,))
                 if not ids:
                     continue
                 module = spec.name if spec.split else None

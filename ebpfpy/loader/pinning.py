@@ -1,7 +1,7 @@
 """Maps that are shared by name: reuse what is pinned, if it is what the object asks for.
 
-What is compared is what the kernel made of the blueprint: a ring buffer's size is whole pages, a perf buffer has an entry
-for each CPU, and the maps of devices are read-only for programs although nobody asked for that.
+What is compared is what the kernel made of the blueprint: a ring buffer's size is whole pages, a perf buffer has an
+entry for each CPU, and the maps of devices are read-only for programs although nobody asked for that.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _check(fd: sys.Fd, path: str, spec: MapSpec) -> None:
 
 
 def _kind(fd: sys.Fd) -> str:
-    """ "bpf-map", "bpf-prog" or "bpf_link"; "" where /proc does not say."""
+    """What a descriptor is of: "bpf-map", "bpf-prog", "bpf_link"; "" where /proc does not say."""
     try:
         return os.readlink(f"/proc/self/fd/{fd.fileno()}").removeprefix("anon_inode:").strip("[]")
     except OSError:

@@ -166,9 +166,7 @@ def _find_in_module(cache: btf.Cache, prefix: str, kind: Kind, name: str, module
 
 
 def _matches(spec: btf.Spec, wanted: bytes, kind: Kind, name: str, module: str | None) -> list[AttachTarget]:
-    return [
-        AttachTarget(name, type_id, module) for type_id in spec.ids_by_name(wanted) if spec.kind_of(type_id) == kind
-    ]
+    return [AttachTarget(name, type_id, module) for type_id in spec.ids_by_name(wanted, (kind,))]
 
 
 def _nowhere(cache: btf.Cache, prefix: str, kind: Kind, name: str) -> TargetNotFoundError:

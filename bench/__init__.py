@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m bench``. What is compared with what, and the budgets, are in `bench.__main__`."""
