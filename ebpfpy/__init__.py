@@ -9,7 +9,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # true for type checkers; importing typing would cost more than everything else here
 if TYPE_CHECKING:
-    from . import asm, btf, core, elf, errors, link, loader, ringbuf
+    from . import asm, btf, core, elf, errors, features, link, loader, perf, pin, ringbuf
     from .elf import CollectionSpec, MapSpec, ProgramSpec, VariableSpec, load_collection_spec
     from .errors import EbpfError, KernelError, VerifierError
     from .loader import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("asm", "btf", "core", "elf", "errors", "link", "loader", "ringbuf")
+_MODULES = ("asm", "btf", "core", "elf", "errors", "features", "link", "loader", "perf", "pin", "ringbuf")
 _NAMES = {
     "AttachTarget": "loader",
     "Collection": "loader",
@@ -68,10 +68,13 @@ __all__ = [
     "core",
     "elf",
     "errors",
+    "features",
     "link",
     "load_collection",
     "load_collection_spec",
     "loader",
+    "perf",
+    "pin",
     "ringbuf",
 ]
 
