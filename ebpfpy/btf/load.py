@@ -25,6 +25,7 @@ MAX_SIZE = 1 << 30
 SYSFS = "/sys/kernel/btf"
 
 _MAX_MODULE_NAME = 255
+_SUFFIXES = frozenset({".btf", ".ko", ".o", ".bpf", ".elf", ".raw", ".xz", ".gz", ".bz2", ".zst"})
 
 
 def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
@@ -134,7 +135,7 @@ def _contents(source: Source) -> tuple[Any, str]:
         return bytes(source), ""
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
-        name = os.path.basename(path).split(".")[0]
+        name = _stem(path)
         if path.startswith(SYSFS + "/"):
             return _read_sysfs(path, shared=name == "vmlinux"), name
         with open(path, "rb") as file:
@@ -143,7 +144,17 @@ def _contents(source: Source) -> tuple[Any, str]:
     if not isinstance(data, bytes):
         raise InputError("the reader returns text: open the file in binary mode")
     name = getattr(source, "name", "")
-    return data, os.path.basename(name).split(".")[0] if isinstance(name, str) else ""
+    return data, _stem(name) if isinstance(name, str) else ""
+
+
+def _stem(path: str) -> str:
+    """What a spec is called after its file: "tun" for tun.ko.xz, "vmlinux-6.1.0" for vmlinux-6.1.0."""
+    name = os.path.basename(path)
+    while True:
+        stem, suffix = os.path.splitext(name)
+        if not stem or suffix not in _SUFFIXES:
+            return name
+        name = stem
 
 
 def _read_sysfs(path: str, *, shared: bool = False) -> Any:

@@ -1,0 +1,1 @@
+"""The command `ebpfpy`: one file per sub-command, imported when it is asked for."""

@@ -1,0 +1,171 @@
+"""Load an object, attach each program to what its section names, and print the records of its ring buffers.
+
+Runs until interrupted, or until --duration or --count is reached. Whatever ends it, everything is detached
+and closed. What was attached where goes to standard error, events go to standard output.
+
+The type of a ring buffer's records is found like this, first answer wins:
+  1. --event-type
+  2. the value type in the map's definition
+  3. a struct called MAP_event, event_MAP, or like the map without its plural s
+  4. struct event
+  5. the only struct whose name ends in event
+Several answers in one step are an error that lists them; without any the records are shown as bytes.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from ebpfpy import Collection, CollectionOptions, ProgramOptions, link, load_collection_spec
+from ebpfpy.cli.disasm import select_programs
+from ebpfpy.cli.events import EventPrinter
+from ebpfpy.cli.eventtype import event_type
+from ebpfpy.cli.kerneltypes import add_btf_option, types_of_files
+from ebpfpy.cli.output import note
+from ebpfpy.cli.status import OK, UsageError
+from ebpfpy.cli.typenames import type_name
+from ebpfpy.ringbuf import Reader
+from ebpfpy.sys.enums import MapType
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from ebpfpy.elf import CollectionSpec
+
+_BATCH = 256
+"""Records taken from one ring buffer before the next one has its turn."""
+_BUSY_PAUSE = 0.001
+"""Seconds to wait for a record that its program has reserved and not yet handed over."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("object", metavar="OBJECT", help="compiled BPF object file")
+    parser.add_argument(
+        "--program", action="append", default=[], metavar="NAME", help="only this program (repeatable; default: all)"
+    )
+    parser.add_argument("--map", metavar="NAME", help="only this ring buffer's events (default: all ring buffers)")
+    parser.add_argument("--event-type", metavar="NAME", help="type of the records, from the object's own BTF")
+    parser.add_argument("--duration", type=_seconds, metavar="S", help="end after that many seconds")
+    parser.add_argument("--count", type=_count, metavar="N", help="end after that many events")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line for each event")
+    add_btf_option(parser, "the running kernel's own")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, attach, print."""
+    spec = load_collection_spec(options.object)
+    chosen = {program.name for program in select_programs(spec.programs, options.program)}
+    for name in set(spec.programs) - chosen:
+        del spec.programs[name]
+    printers, remarks = _printers(spec, options)
+    how = ProgramOptions(kernel_types=types_of_files(options.btf)) if options.btf else ProgramOptions()
+    with _terminated_cleanly(), ExitStack() as stack:
+        collection = stack.enter_context(Collection(spec, CollectionOptions(programs=how)))
+        readers = [(stack.enter_context(Reader(collection.maps[name])), name) for name in printers]
+        attached = 0
+        for program in collection.programs.values():
+            lnk = stack.enter_context(link.attach(program))
+            note(f"attached {lnk.text}")
+            attached += 1
+        if not attached:
+            note("no program is attached: the object has none that loads by itself")
+        for remark in [*remarks, *(f"note: {text}" for text in collection.notes)]:
+            note(remark)
+        _print_events(
+            [(reader, collection.maps[name].fileno(), printers[name]) for reader, name in readers],
+            duration=options.duration,
+            count=options.count,
+        )
+    return OK
+
+
+def _printers(spec: CollectionSpec, options: argparse.Namespace) -> tuple[dict[str, EventPrinter], list[str]]:
+    """A printer for each ring buffer that is to be read, by the map's name; and what to say about them."""
+    rings = {name: each for name, each in spec.maps.items() if each.type == MapType.RINGBUF}
+    if options.map is not None:
+        if options.map not in rings:
+            raise UsageError(f"--map {options.map}: no such ring buffer; the object has {', '.join(rings) or 'none'}")
+        rings = {options.map: rings[options.map]}
+    printers, remarks = {}, []
+    for name, each in rings.items():
+        found = event_type(name, spec.types, value=each.value, asked=options.event_type)
+        what = type_name(found.type) or "bytes"
+        remarks.append(f"events of map {name} are shown as {what}: {found.reason}")
+        printers[name] = EventPrinter(name, found.type, as_json=options.json)
+    if not rings:
+        remarks.append("the object has no ring buffer: its programs run, and nothing is printed")
+    return printers, remarks
+
+
+def _print_events(
+    readers: list[tuple[Reader, int, EventPrinter]], *, duration: float | None, count: int | None
+) -> None:
+    """Print events as they come until the time or their number is reached.
+
+    Args:
+        readers: each with a descriptor that is readable when it has records, and its printer.
+        duration: seconds, None for ever.
+        count: events of all readers together, None for no limit.
+    """
+    end = None if duration is None else time.monotonic() + duration
+    left = count
+    with select.epoll() as epoll:
+        for _, descriptor, _ in readers:
+            epoll.register(descriptor, select.EPOLLIN)
+        while left is None or left > 0:
+            wait = None if end is None else end - time.monotonic()
+            if wait is not None and wait <= 0:
+                return
+            if not epoll.poll(wait):
+                continue
+            printed = 0
+            for reader, _, printer in readers:
+                limit = _BATCH if left is None else min(_BATCH, left)
+                records = reader.poll(0, limit=limit) if limit else []
+                sys.stdout.writelines(f"{printer.line(record)}\n" for record in records)
+                printed += len(records)
+                if left is not None:
+                    left -= len(records)
+            sys.stdout.flush()
+            if not printed:
+                time.sleep(_BUSY_PAUSE)
+
+
+@contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that everything in it is closed."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+_seconds.__name__ = "number of seconds"  # argparse says "invalid number of seconds value"
+_count.__name__ = "count"

@@ -1,0 +1,67 @@
+"""For tests that talk to the kernel: each must leave the process's descriptors as it found them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE = Path(__file__).parent
+_NEEDED = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+"""By number, from include/uapi/linux/capability.h; CAP_SYS_ADMIN is for objects by id."""
+
+
+def _missing() -> str | None:
+    """What this process lacks for bpf(2), or None."""
+    if sys.platform != "linux":
+        return "this is no Linux: there is no bpf(2)"
+    effective = int(
+        next(
+            line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")
+        ),
+        16,
+    )
+    lacking = [name for name, bit in _NEEDED.items() if not effective >> bit & 1]
+    return f"not root: the process lacks {', '.join(lacking)}" if lacking else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test here; skip them all where the rights are missing, and name those."""
+    missing = _missing()
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.kernel)
+            if missing is not None:
+                item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _descriptors() -> dict[int, str]:
+    """Every open descriptor and what it leads to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the one that the listing itself used
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_leaks() -> Iterator[None]:
+    """The set of open descriptors is the same before and after a test."""
+    gc.collect()
+    before = _descriptors()
+    yield
+    gc.collect()
+    after = _descriptors()
+    leaked = {fd: target for fd, target in after.items() if fd not in before}
+    lost = {fd: target for fd, target in before.items() if fd not in after}
+    assert not leaked, f"left open: {leaked}"
+    assert not lost, f"closed, though not its own: {lost}"

@@ -1,0 +1,70 @@
+"""`python tests/system.py`: the system packages that `make test` needs.
+
+As root on Debian the missing ones are installed, and named; otherwise the command that installs them is printed.
+Nothing else is touched. The library itself needs none of them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = {
+    "qemu-system-x86": "boots the test kernels",
+    "busybox-static": "is the guest's first program",
+    "kmod": "loads modules in the guest",
+    "util-linux": "ends a guest when its test dies",
+    "xz-utils": "unpacks modules",
+    "zstd": "unpacks kernels from 6.12 on",
+    "lz4": "unpacks kernels packed with lz4",
+    "iproute2": "triggers network functions in the guest",
+    "libbpf1": "is what the differential tests compare with",
+    "bpftool": "is what the differential tests compare with",
+    "dwarves": "writes the BTF of our kernel module",
+    "binutils": "puts the BTF into our kernel module",
+    "make": "builds our kernel module",
+    "gcc-12": "compiles our kernel module",
+    "bc": "is used by the kernel's build",
+    "flex": "is used by the kernel's build",
+    "bison": "is used by the kernel's build",
+    "libelf-dev": "is used by the kernel's build",
+}
+
+
+def installed(package: str) -> bool:
+    """Whether dpkg knows the package as installed."""
+    asked = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.stdout == "installed"
+
+
+def main() -> int:
+    """Install or name what is missing; exit status 1 only if an installation fails in CI."""
+    if shutil.which("dpkg-query") is None:
+        print("system packages: this is no Debian; the tests need:")
+        for package, purpose in PACKAGES.items():
+            print(f"  {package}, which {purpose}")
+        return 0
+    missing = [package for package in PACKAGES if not installed(package)]
+    if not missing:
+        print(f"system packages: all {len(PACKAGES)} are installed")
+        return 0
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    print("system packages missing:")
+    for package in missing:
+        print(f"  {package}, which {PACKAGES[package]}")
+    if os.geteuid() != 0:
+        print(f"install them as root: {' '.join(command)}")
+        return 0
+    print(f"running: {' '.join(command)}", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for attempt in (["apt-get", "-q", "update"], command):
+        done = subprocess.run(attempt, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{' '.join(attempt)} failed; is there a network?\n{done.stderr.strip()}", file=sys.stderr)
+            return int(os.environ.get("CI") == "true")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
