@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ebpfpy.cli.kerneltypes import add_btf_option, kernel_types
 from ebpfpy.cli.output import GREEN, RED, YELLOW, paint, print_json, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK
-from ebpfpy.elf import load_collection_spec
+from ebpfpy.elf import load_collection_spec, write_relocated
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--explain", action="store_true", help="tell each relocation's whole story")
     how.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--output", metavar="FILE", help="write the object with the target's numbers in it")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when an instruction has to be poisoned")
 
 
@@ -36,6 +37,10 @@ def run(options: argparse.Namespace) -> int:
         print_json(report.to_json())
     else:
         print_report(report, explain=options.explain)
+    if options.output is not None:
+        relocated = write_relocated(options.object, report)
+        with open(options.output, "wb") as file:
+            file.write(relocated)
     return DOES_NOT_HOLD if options.strict and report.poisoned else OK
 
 

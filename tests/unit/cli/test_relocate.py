@@ -109,3 +109,17 @@ def test_foreign_byte_order_is_refused_in_words(cli, testdata, against):
 
 def test_json_and_explain_exclude_each_other(cli, testdata):
     assert cli("relocate", testdata / "demo.bpf.o", "--json", "--explain").status == 2
+
+
+def test_output_is_an_object_that_asks_for_nothing_more(cli, testdata, against, tmp_path):
+    path = tmp_path / "tun.o"
+    assert cli("relocate", testdata / "tun.bpf.o", *against("tun"), "--output", path).status == 0
+    again = cli("relocate", path, "--json", *against("tun")).json
+    assert [program["relocations"] for program in again["programs"]] == [[], []]
+
+
+def test_output_that_cannot_be_written_is_an_error_that_names_it(cli, testdata, against, tmp_path):
+    path = tmp_path / "missing" / "tun.o"
+    outcome = cli("relocate", testdata / "tun.bpf.o", *against("tun"), "--output", path)
+    assert outcome.status == 3
+    assert str(path) in outcome.err

@@ -254,7 +254,7 @@ def test_static_variables_are_referenced_at_their_byte(variant):
         assert insn(program, one.insn)[0] == 0x18
 
 
-def test_undefined_symbols_are_read_and_noted_by_program_and_name():
+def test_undefined_symbols_are_read_by_program_and_name_and_declared_ones_are_no_reason_for_a_note():
     spec = load("externs.bpf.o")
     unresolved = {
         program.name: [(one.insn, one.name) for one in program.references if one.kind is ReferenceKind.UNRESOLVED]
@@ -266,7 +266,9 @@ def test_undefined_symbols_are_read_and_noted_by_program_and_name():
         "uses_kfunc": [(0, "bpf_rcu_read_lock")],
         "plain": [],
     }
-    assert any("uses_ksym" in note and "init_task" in note for note in spec.notes)
+    assert spec.externs.keys() == {"LINUX_KERNEL_VERSION", "init_task", "bpf_rcu_read_lock"}
+    assert [name for name, extern in spec.externs.items() if extern.weak] == ["bpf_rcu_read_lock"]
+    assert spec.notes == []
 
 
 # --- linking -------------------------------------------------------------------------------------
