@@ -2,6 +2,10 @@
 
 from .builder import Builder
 from .cache import Cache
+from .cformat import format_c
+from .cheader import format_header
+from .check import SplitReport, check_split, rank_bases
+from .dedup import Deduplicated, deduplicate, deduplicate_with_map
 from .distill import distill_base
 from .ext import ExtInfo, parse_ext
 from .handle import Handle, HandleInfo, iter_handles
@@ -16,9 +20,12 @@ from .load import (
     load_split_spec,
     load_split_spec_from_reader,
 )
+from .merge import MergedSpec, merge_splits
 from .names import essential_name
 from .rawdump import dump_raw
-from .relocatebase import BaseMatch, BaseProblem, match_base, relocate_base
+from .relocatebase import BaseMatch, BaseProblem, Candidate, match_base, relocate_base
+from .same import same_type
+from .sanitize import Feature, sanitize
 from .spec import Spec
 from .text import describe, describe_with_id
 from .types import (
@@ -55,12 +62,15 @@ __all__ = [
     "BaseProblem",
     "Builder",
     "Cache",
+    "Candidate",
     "Const",
     "Datasec",
     "DeclTag",
+    "Deduplicated",
     "Enum",
     "Enumerator",
     "ExtInfo",
+    "Feature",
     "Float",
     "Func",
     "FuncProto",
@@ -70,10 +80,12 @@ __all__ = [
     "Int",
     "Kind",
     "Member",
+    "MergedSpec",
     "Param",
     "Pointer",
     "Restrict",
     "Spec",
+    "SplitReport",
     "Struct",
     "Type",
     "TypeTag",
@@ -84,13 +96,18 @@ __all__ = [
     "Void",
     "Volatile",
     "alignof",
+    "check_split",
     "decode",
+    "deduplicate",
+    "deduplicate_with_map",
     "describe",
     "describe_with_id",
     "distill_base",
     "dump_raw",
     "encode",
     "essential_name",
+    "format_c",
+    "format_header",
     "iter_handles",
     "kernel_module_names",
     "load_kernel_module_spec",
@@ -100,8 +117,12 @@ __all__ = [
     "load_split_spec",
     "load_split_spec_from_reader",
     "match_base",
+    "merge_splits",
     "parse_ext",
+    "rank_bases",
     "relocate_base",
     "resolve",
+    "same_type",
+    "sanitize",
     "sizeof",
 ]

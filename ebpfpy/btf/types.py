@@ -69,10 +69,20 @@ class Type:
     def __repr__(self) -> str:
         return f"<{' '.join([type(self).__name__, *self._parts()])}>"
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        if self._spec is None:
-            return super().__reduce_ex__(protocol)
-        return _type_of, (self._spec, self._spec.type_id(self))
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Pickled as a spec and an id: any depth, any circles; types of one spec stay one another's.
+
+        A type that was built by hand is written down for that, and comes back as a type of a spec of its own.
+        """
+        if self._spec is not None:
+            return _type_of, (self._spec, self._spec.type_id(self))
+        if isinstance(self, Void):
+            return Void, ()
+        from .builder import Builder
+
+        builder = Builder()
+        type_id = builder.add(self)
+        return _type_of, (builder.spec(), type_id)
 
     def __copy__(self) -> Type:
         return self
@@ -271,6 +281,12 @@ class Member:
         """The offset in whole bytes (of a bitfield: of the byte where it starts)."""
         return self.offset_bits // 8
 
+    def __copy__(self) -> Member:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Member:
+        return self
+
     def __repr__(self) -> str:
         width = f":{self.bitfield_size}" if self.bitfield_size else ""
         return f"<Member {self.name or '(anon)'}{width} @{self.offset_bits} bits>"
@@ -362,6 +378,12 @@ class Param:
         """The parameter's type."""
         return _follow(self._type, self._spec)
 
+    def __copy__(self) -> Param:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Param:
+        return self
+
     def __repr__(self) -> str:
         return f"<Param {self.name or '(anon)'}>"
 
@@ -434,6 +456,12 @@ class VarSecinfo:
     def var(self) -> Type:
         """The `Var` (or, in a .ksyms section, the `Func`)."""
         return _follow(self._var, self._spec)
+
+    def __copy__(self) -> VarSecinfo:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VarSecinfo:
+        return self
 
     def __repr__(self) -> str:
         return f"<VarSecinfo @{self.offset} size={self.size}>"

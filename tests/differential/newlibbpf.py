@@ -1,13 +1,14 @@
 """A libbpf that is newer than the distribution's, asked by ctypes about split BTF.
 
-btf__distill_base and btf__relocate came with libbpf 1.5; Debian 12 has 1.1. The VM harness unpacks Debian 13's libbpf in
-its cache, for pahole; its C library is newer than ours too. An older Python runs on a newer C library, so this file runs
-itself as a program, started by that release's own loader.
+btf__distill_base and btf__relocate came with libbpf 1.5; Debian 12 has 1.1. The VM harness unpacks Debian 13's libbpf
+in its cache, for pahole; its C library is newer than ours too. An older Python runs on a newer C library, so this file
+runs itself as a program, started by that release's own loader.
 
 As a program: reads a JSON list of questions from standard input, writes a JSON list of answers. Blobs are base64.
 
     {"do": "distill", "base": blob, "split": blob}                  -> {"base": blob, "split": blob}
     {"do": "relocate", "base": blob, "split": blob, "onto": blob}   -> {"split": blob}
+    {"do": "parse", "base": blob, "split": blob}                    -> {"split": blob}
 
 or {"error": number} where libbpf refused.
 """
@@ -98,7 +99,12 @@ def _raw(handle: int | ctypes.c_void_p) -> str:
 def answer(question: dict) -> dict:
     """One answer; what libbpf allocates for it stays until the process ends."""
     lib = library()
-    split = _new(question["split"], _new(question["base"]))
+    try:
+        split = _new(question["split"], _new(question["base"]))
+    except OSError as refused:
+        return {"error": -refused.errno}
+    if question["do"] == "parse":
+        return {"split": _raw(split)}
     if question["do"] == "relocate":
         error = lib.btf__relocate(split, _new(question["onto"]))
         return {"error": error} if error else {"split": _raw(split)}

@@ -44,6 +44,8 @@ def _prepare(series: str, *, refresh: bool) -> None:
     kernel = kernels.get(series, refresh=refresh)
     print(f"{series}: {kernel.release} from {', '.join(map(str, kernel.packages))}", flush=True)
     print(f"{series}: {kmod.build(series)}")
+    if kmod.can_distil(series):
+        print(f"{series}: {kmod.build(series, distilled=True)}")
     print(f"{series}: ready after {time.monotonic() - start:.1f} s", flush=True)
 
 

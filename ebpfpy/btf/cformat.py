@@ -1,0 +1,125 @@
+"""One type as a C declaration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ebpfpy.errors import InputError
+
+from . import types as t
+from .builder import Builder
+from .cdecl import Writer, c_text
+from .cnames import Identifiers
+from .kinds import KIND_MASK, KIND_SHIFT, Kind
+
+if TYPE_CHECKING:
+    from .cdecl import Words
+    from .spec import Spec
+
+_FUNC_LINKAGES = {0: "static ", 2: "extern "}
+_VAR_LINKAGES = {0: "static ", 2: "extern "}
+
+
+def format_c(of: t.Type) -> str:
+    """A type as a C programmer declares it.
+
+    =====================  ===============================================================================
+    struct, union, enum    the definition: ``struct event {``, members, ``};``
+    typedef                ``typedef unsigned int u32;``
+    function, variable     ``static int vfs_read(struct file *file, ...);``
+    data section           its variables, one after the other, behind a comment that names it
+    forward declaration    ``struct file;``
+    all others             a type without a name around it: ``const char *``, ``int (*[4])(void)``
+    =====================  ===============================================================================
+
+    Members are where BTF has them: gaps that a compiler would not make by itself are filled with unnamed bitfields, and
+    ``__attribute__((packed))`` is there where it must be. Other types are referred to by name; those without one are
+    spelled out. Works for types of any depth and for types that refer to themselves.
+
+    Args:
+        of: a type of a `Spec`, or one built by hand.
+
+    Returns:
+        The text without a line end.
+
+    Raises:
+        BtfError: a struct or union contains itself, or the text would be exponentially long.
+        InputError: a type built by hand cannot be what it claims to be.
+    """
+    spec, type_id = spec_of(of)
+    return _Declaration(spec).text(type_id)
+
+
+def spec_of(of: t.Type) -> tuple[Spec, int]:
+    """A spec that has this type, and its id there; for a type built by hand, a spec made for it."""
+    if not isinstance(of, t.Type):
+        raise InputError(f"{of!r} is no type")
+    if of.spec is not None:
+        return of.spec, of.spec.type_id(of)
+    builder = Builder(_only_spec(of))
+    type_id = builder.add(of)
+    return builder.spec(), type_id
+
+
+def _only_spec(of: t.Type) -> Spec | None:
+    """The first spec whose types a type built by hand refers to."""
+    from .builder import _references
+
+    seen, stack = {of}, [of]
+    while stack:
+        current = stack.pop()
+        if current.spec is not None:
+            return current.spec
+        for other in _references(current):
+            if other not in seen:
+                seen.add(other)
+                stack.append(other)
+    return None
+
+
+class _Declaration(Writer):
+    """Writes one type."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec, Identifiers(spec), spec.locate)
+
+    def text(self, type_id: int) -> str:
+        """The declaration of the type with that id."""
+        if type_id == 0:
+            return "void"
+        words, at = self.locate(type_id)
+        info, target = words[at + 1], words[at + 2]
+        kind = info >> KIND_SHIFT & KIND_MASK
+        name = self.names[words[at]]
+        match kind:
+            case Kind.STRUCT | Kind.UNION:
+                return self.expand(f"{self.body(type_id, 0, name)};")
+            case Kind.ENUM | Kind.ENUM64:
+                return f"{self.body(type_id, 0, name)};" if info & 0xFF_FFFF else f"enum {name};"
+            case Kind.FWD:
+                return f"{self.declarator(type_id)[0].rstrip()};"
+            case Kind.TYPEDEF:
+                return f"typedef {self._around(target, name)};"
+            case Kind.FUNC:
+                return f"{_FUNC_LINKAGES.get(info & 0xFF_FFFF, '')}{self._around(target, name)};"
+            case Kind.VAR:
+                return f"{_VAR_LINKAGES.get(words[at + 3], '')}{self._around(target, name)};"
+            case Kind.DATASEC:
+                return self._section(words, at, info)
+            case Kind.DECL_TAG:
+                tag = self.spec.string(words[at])
+                return f'__attribute__((btf_decl_tag("{c_text(tag)}")))'
+            case _:
+                return self._around(type_id, "").rstrip()
+
+    def _around(self, type_id: int, name: str) -> str:
+        before, behind, *_ = self.declarator(type_id)
+        return self.expand(f"{before}{name}{behind}")
+
+    def _section(self, words: Words, at: int, info: int) -> str:
+        lines = [f"/* {c_text(self.spec.string(words[at]))}, {words[at + 2]} bytes */"]
+        for index in range(at + 3, at + 3 + 3 * (info & 0xFF_FFFF), 3):
+            where, start = self.locate(words[index])
+            if where[start + 1] >> KIND_SHIFT & KIND_MASK in (Kind.VAR, Kind.FUNC):
+                lines.append(self.text(words[index]))
+        return "\n".join(lines)

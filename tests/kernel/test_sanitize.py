@@ -1,0 +1,104 @@
+"""BTF made plain enough for this kernel, whichever it is."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import ebpfpy
+from ebpfpy import btf
+from ebpfpy.btf import Feature
+from ebpfpy.errors import KernelError
+from ebpfpy.loader.objectbtf import kernel_blob
+from tests.kernel.blueprints import TESTDATA
+
+OBJECTS = sorted(path.name for path in TESTDATA.glob("*.bpf.o") if "legacy" not in path.name)
+SINGLE = [feature for feature in Feature if feature is not Feature.LAYOUT]
+
+
+def object_types(name: str) -> btf.Spec:
+    """The object's types as the loader gives them to the kernel."""
+    types = ebpfpy.load_collection_spec(TESTDATA / name).types
+    assert types is not None
+    return btf.Spec(kernel_blob(types), name=name)
+
+
+def everything() -> btf.Spec:
+    """A type of every kind, with every flag that a compiler may set."""
+    number = btf.Int("int", 4, 1)
+    variable = btf.Var("count", number, 1)
+    struct = btf.Struct("S", 8, (btf.Member("a", number), btf.Member("b", number, 32, 3)))
+    builder = btf.Builder()
+    builder.add_all(
+        (
+            struct,
+            btf.Func("prog", btf.FuncProto(number, (btf.Param("arg", btf.Pointer(struct)),)), 1),
+            variable,
+            btf.Datasec(".data.x", 8, (btf.VarSecinfo(variable, 4, 4),)),
+            btf.Datasec("?.data.y", 8, (btf.VarSecinfo(btf.Var("other", number, 1), 0, 4),)),
+            btf.Datasec(".rodata", 24),
+            btf.Float("double", 8),
+            btf.DeclTag("on a member", struct, 0),
+            btf.DeclTag("on a variable", variable),
+            btf.Pointer(btf.TypeTag("noderef", btf.TypeTag("user", number), attribute=True)),
+            btf.Pointer(btf.TypeTag("address_space(1)", struct, attribute=True)),
+            btf.DeclTag("attribute", struct, attribute=True),
+            btf.Enum("big", 8, (btf.Enumerator("A", 1 << 40), btf.Enumerator("B", 2)), is64=True),
+            btf.Enum("low", 4, (btf.Enumerator("M", -1),), signed=True),
+            btf.Union("u", 8, (btf.Member("f", btf.Float("float", 4)), btf.Member("e", btf.Enum("e8", 8, is64=True)))),
+            btf.Typedef("callback", btf.Pointer(btf.FuncProto(btf.Void(), (btf.Param("", btf.Void()),)))),
+        )
+    )
+    return btf.Spec(builder.marshal(header_size=32), name="everything")
+
+
+def loads(data: bytes) -> bool:
+    try:
+        btf.Handle.load(data).close()
+    except KernelError as error:
+        print(error, error.log, file=sys.stderr)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_object_sanitised_for_everything_loads_on_any_kernel(name: str) -> None:
+    assert loads(btf.sanitize(object_types(name), Feature.everything()))
+
+
+def test_every_kind_sanitised_for_everything_loads_on_any_kernel() -> None:
+    assert loads(btf.sanitize(everything(), Feature.everything()))
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_what_a_kernel_refuses_as_it_is_loads_once_it_is_sanitised(name: str) -> None:
+    """Some objects have no kind that the oldest kernel lacks: those load as they are."""
+    types = object_types(name)
+    needed = Feature(0)
+    if loads(btf.sanitize(types, needed)):
+        return
+    for feature in reversed(SINGLE):  # the youngest first
+        needed |= feature
+        if loads(btf.sanitize(types, needed)):
+            return
+    pytest.fail("nothing that is left out helps")
+
+
+def test_types_of_maps_and_64_bit_enums_need_no_more_left_out_than_this_kernel_lacks() -> None:
+    """Nothing that every kernel since 5.10 has is needed: functions and variables stay."""
+    younger = Feature.everything() & ~(Feature.FUNC | Feature.FUNC_LINKAGE | Feature.DATASEC)
+    for name in OBJECTS:
+        assert loads(btf.sanitize(object_types(name), younger)), name
+
+
+@pytest.mark.parametrize("feature", SINGLE, ids=lambda feature: feature.name)
+def test_leaving_out_one_feature_never_makes_loadable_types_refused(feature: Feature) -> None:
+    """Replacements must also fit beside kinds that the kernel knows."""
+    missing = Feature.LAYOUT
+    types = everything()
+    for each in reversed(SINGLE):
+        if loads(btf.sanitize(types, missing)):
+            break
+        missing |= each
+    assert loads(btf.sanitize(types, missing | feature))
