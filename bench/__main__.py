@@ -64,8 +64,10 @@ def main() -> int:
             peer = None
         rows += open_and_find(kernel, peer)
         rows += relocating(kernel, peer)
-        rows += memory(kernel)
-        rows += starting(Path(scratch))
+        environment = install(Path(scratch))
+        if environment is not None:
+            rows += memory(kernel, environment)
+            rows += starting(Path(scratch), environment)
     print(
         f"Python {sys.version.split()[0]}, libbpf {peer.version if peer else 'none'}, {kernel}, medians of {RUNS} runs"
     )
@@ -173,12 +175,13 @@ print(before, imported, resident())
 """
 
 
-def memory(kernel: Path) -> list[Row]:
+def memory(kernel: Path, environment: dict[str, str]) -> list[Row]:
     added, total = [], []
     for _ in range(5):
         done = subprocess.run(
-            [sys.executable, "-c", _MEMORY, str(kernel), *TEN], capture_output=True, text=True, check=True, cwd=ROOT
-        )
+            [sys.executable, "-c", _MEMORY, str(kernel), *TEN],
+            capture_output=True, text=True, check=True, env=environment,
+        )  # fmt: skip
         before, imported, after = map(int, done.stdout.split())
         added.append((after - imported) / 1024)
         total.append((after - before) / 1024)
@@ -188,7 +191,8 @@ def memory(kernel: Path) -> list[Row]:
     ]
 
 
-def starting(scratch: Path) -> list[Row]:
+def install(scratch: Path) -> dict[str, str] | None:
+    """Install the package, compiled, and return the environment that uses it; None if pip cannot."""
     target = scratch / "installed"
     try:
         subprocess.run(
@@ -199,9 +203,13 @@ def starting(scratch: Path) -> list[Row]:
             check=True, capture_output=True, text=True,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
-        print(f"starting is not measured: pip: {error.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-        return []
-    environment = {**os.environ, "PYTHONPATH": str(target), "PYTHONSAFEPATH": "1"}
+        print(f"starting and memory are not measured: pip: {error.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return {**os.environ, "PYTHONPATH": str(target), "PYTHONSAFEPATH": "1"}
+
+
+def starting(scratch: Path, environment: dict[str, str]) -> list[Row]:
+    target = scratch / "installed"
 
     def run(*arguments: str) -> object:
         return subprocess.run(

@@ -1,60 +1,66 @@
 """BTF: the types of kernels, modules and BPF objects."""
 
-from .builder import Builder
-from .cache import Cache
-from .cformat import format_c
-from .cheader import format_header
-from .check import SplitReport, check_split, rank_bases
-from .dedup import Deduplicated, deduplicate, deduplicate_with_map
-from .distill import distill_base
-from .ext import ExtInfo, parse_ext
-from .handle import Handle, HandleInfo, iter_handles
-from .kinds import Kind
-from .layout import alignof, resolve, sizeof
-from .load import (
-    kernel_module_names,
-    load_kernel_module_spec,
-    load_kernel_spec,
-    load_spec,
-    load_spec_from_reader,
-    load_split_spec,
-    load_split_spec_from_reader,
-)
-from .merge import MergedSpec, merge_splits
-from .names import essential_name
-from .rawdump import dump_raw
-from .relocatebase import BaseMatch, BaseProblem, Candidate, match_base, relocate_base
-from .same import same_type
-from .sanitize import Feature, sanitize
-from .spec import Spec
-from .text import describe, describe_with_id
-from .types import (
-    Array,
-    Const,
-    Datasec,
-    DeclTag,
-    Enum,
-    Enumerator,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Member,
-    Param,
-    Pointer,
-    Restrict,
-    Struct,
-    Type,
-    Typedef,
-    TypeTag,
-    Union,
-    Var,
-    VarSecinfo,
-    Void,
-    Volatile,
-)
-from .values import decode, encode
+from ebpfpy.lazy import names_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .builder import Builder
+    from .cache import Cache
+    from .cformat import format_c
+    from .cheader import format_header
+    from .check import SplitReport, check_split, rank_bases
+    from .dedup import Deduplicated, deduplicate, deduplicate_with_map
+    from .difference import Change, Diff, TypeChange, diff
+    from .distill import distill_base
+    from .dumpdata import dump_data
+    from .ext import ExtInfo, parse_ext
+    from .handle import Handle, HandleInfo, iter_handles
+    from .kinds import Kind
+    from .layout import alignof, resolve, sizeof
+    from .load import (
+        kernel_module_names,
+        load_kernel_module_spec,
+        load_kernel_spec,
+        load_spec,
+        load_spec_from_reader,
+        load_split_spec,
+        load_split_spec_from_reader,
+    )
+    from .merge import MergedSpec, merge_splits
+    from .names import essential_name
+    from .rawdump import dump_raw
+    from .relocatebase import BaseMatch, BaseProblem, Candidate, match_base, relocate_base
+    from .same import same_type
+    from .sanitize import Feature, sanitize
+    from .spec import Spec
+    from .text import describe, describe_with_id
+    from .types import (
+        Array,
+        Const,
+        Datasec,
+        DeclTag,
+        Enum,
+        Enumerator,
+        Float,
+        Func,
+        FuncProto,
+        Fwd,
+        Int,
+        Member,
+        Param,
+        Pointer,
+        Restrict,
+        Struct,
+        Type,
+        Typedef,
+        TypeTag,
+        Union,
+        Var,
+        VarSecinfo,
+        Void,
+        Volatile,
+    )
+    from .values import decode, encode
 
 __all__ = [
     "Array",
@@ -63,10 +69,12 @@ __all__ = [
     "Builder",
     "Cache",
     "Candidate",
+    "Change",
     "Const",
     "Datasec",
     "DeclTag",
     "Deduplicated",
+    "Diff",
     "Enum",
     "Enumerator",
     "ExtInfo",
@@ -88,6 +96,7 @@ __all__ = [
     "SplitReport",
     "Struct",
     "Type",
+    "TypeChange",
     "TypeTag",
     "Typedef",
     "Union",
@@ -102,7 +111,9 @@ __all__ = [
     "deduplicate_with_map",
     "describe",
     "describe_with_id",
+    "diff",
     "distill_base",
+    "dump_data",
     "dump_raw",
     "encode",
     "essential_name",
@@ -126,3 +137,12 @@ __all__ = [
     "sanitize",
     "sizeof",
 ]
+
+__getattr__ = names_of(
+    __name__,
+    (
+        "kinds", "names", "types", "spec", "layout", "load", "text", "ext", "values", "handle", "cache", "rawdump",
+        "builder", "same", "check", "distill", "relocatebase", "sanitize", "cformat", "cheader", "dedup", "merge",
+        "difference", "dumpdata",
+    ),
+)  # fmt: skip

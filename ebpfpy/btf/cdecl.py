@@ -9,8 +9,8 @@ array ``[4]`` right behind the name, a function its parameters right behind the 
 A type without a name must be spelled where it is used. Its place in the text is marked, and `Writer.expand` puts the
 body there when the depth of its indentation is known.
 
-**Layout.** A compiler that reads the text must come to the offsets and sizes that BTF has. What it would do by itself is
-computed (System V: natural alignment; a bitfield does not cross a boundary of its type), and corrected only where it
+**Layout.** A compiler that reads the text must come to the offsets and sizes that BTF has. What it would do by itself
+is computed (System V: natural alignment; a bitfield does not cross a boundary of its type), and corrected only where it
 differs: unnamed bitfields fill gaps, ``packed`` lets members lie anywhere. BTF knows no alignments: a struct that was
 aligned to 64 bytes is padded to its size, which gives the same offsets. Members that overlap outside of a union (no C
 compiler makes them) become arms of one.
@@ -45,7 +45,8 @@ Declarator: TypeAlias = "tuple[str, str, int, tuple[str, ...], str]"
 
 * the texts before and behind the name;
 * what a qualifier would apply to: `PLAIN`, `POINTER` or `FUNCTION`;
-* the tags ("struct sock") that are mentioned inside parameter lists; C forgets them there unless they were declared before;
+* the tags ("struct sock") that are mentioned inside parameter lists; C forgets them there unless they were declared
+  before;
 * the tag at the very front, or "".
 """
 
@@ -73,8 +74,8 @@ class Shape(NamedTuple):
 Words: TypeAlias = Sequence[int]
 
 # plain numbers: an enum's member costs a look-up each time, which is felt here
-(_VOID, _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO, _VAR,
- _DATASEC, _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64) = (int(kind) for kind in Kind)  # fmt: skip
+(_VOID, _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO,
+ _VAR, _DATASEC, _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64) = (int(kind) for kind in Kind)  # fmt: skip
 MARK, MARK_END = "\x01", "\x02"
 _MARKED = re.compile("\x01([0-9]+)\x02")
 _QUALIFIERS: dict[int, str] = {_CONST: "const ", _VOLATILE: "volatile ", _RESTRICT: "restrict "}
@@ -120,18 +121,18 @@ class Writer:
         self.contained: dict[int, int] = {}  # typedefs that must not be used for members: what they stand for
         self.inner: list[str] = []  # tags mentioned in parameter lists of what was written since somebody emptied it
         self.outer: list[str] = []  # tags mentioned elsewhere
-        size, below = 0, spec
+        self.budget = _FREE_TEXT
+        below: Spec | None = spec
         while below is not None:
-            size += len(below.raw)
-            below = below.base  # type: ignore[assignment]
-        self.budget = _FREE_TEXT + _TEXT_PER_BYTE * size
+            self.budget += _TEXT_PER_BYTE * len(below.raw)
+            below = below.base
 
     open_ends = True
     """Whether a flexible array is written as one. As ``[0]`` it may be in the middle of another struct in peace."""
 
     # --- names: what a header decides otherwise -------------------------------------------------
 
-    def scalar(self, type_id: int, words: Words, at: int) -> str:
+    def scalar(self, words: Words, at: int) -> str:
         """What an INT or FLOAT is called."""
         return self.spec.string(words[at]) or "int"
 
@@ -183,7 +184,7 @@ class Writer:
                         inside.add(bottom)
                         stack += missing
                         continue
-                    known[bottom] = self._function(bottom, words, at, count)
+                    known[bottom] = self._function(words, at, count)
                 else:
                     known[bottom] = self._bottom(bottom, kind, words, at, info)
             if chain:
@@ -199,7 +200,7 @@ class Writer:
         if kind in _BOTTOMS:
             found = known[type_id] = self._bottom(type_id, kind, words, at, info)
             return found
-        if kind != _PTR and kind != _CONST:
+        if kind not in (_PTR, _CONST):
             return None
         target = words[at + 2]
         inner = known.get(target)
@@ -294,7 +295,7 @@ class Writer:
 
     def _bottom(self, type_id: int, kind: int, words: Words, at: int, info: int) -> Declarator:
         if kind in (_INT, _FLOAT):
-            return self._scalar(type_id, kind, words, at)
+            return (f"{self.scalar(words, at)} ", "", PLAIN, (), "")
         if kind == _TYPEDEF:
             return (f"{self.renamed.get(type_id) or self.names[words[at]]} ", "", PLAIN, (), "")
         keyword = _TAG_KEYWORDS.get(kind)
@@ -309,10 +310,7 @@ class Writer:
         tag = f"{keyword} {self.name_of(type_id, words, at)}"
         return (f"{tag} ", "", PLAIN, (), "" if kind in (_ENUM, _ENUM64) else tag)
 
-    def _scalar(self, type_id: int, kind: int, words: Words, at: int) -> Declarator:
-        return (f"{self.scalar(type_id, words, at)} ", "", PLAIN, (), "")
-
-    def _function(self, type_id: int, words: Words, at: int, count: int) -> Declarator:
+    def _function(self, words: Words, at: int, count: int) -> Declarator:
         """``result name(parameters)``."""
         body = words[at + 3 : at + 3 + 2 * count]
         inner: list[str] = []
@@ -398,7 +396,9 @@ class Writer:
         """The alignment of a number of that many bytes."""
         if size == 16:
             return 16 if self.pointer_size == 8 else 4
-        return size if size in (1, 2, 4) or (size == 8 and self.pointer_size == 8) else 4 if size % 4 == 0 and size else 1
+        if size in (1, 2, 4) or (size == 8 and self.pointer_size == 8):
+            return size
+        return 4 if size and size % 4 == 0 else 1
 
     def members(self, words: Words, at: int, info: int) -> list[tuple[int, int, int, int]]:
         """Name offset, type, bit offset and width (0: no bitfield) of each member."""
@@ -408,9 +408,7 @@ class Writer:
         found = [(n, t, o, 0) for n, t, o in zip(body[0::3], body[1::3], body[2::3], strict=True)]
         if self.legacy:
             legacy = self.legacy
-            found = [
-                (n, t, o + legacy[t][0], legacy[t][1]) if t in legacy else (n, t, o, w) for n, t, o, w in found
-            ]
+            found = [(n, t, o + legacy[t][0], legacy[t][1]) if t in legacy else (n, t, o, w) for n, t, o, w in found]
         return found
 
     def _is_bitfield(self, member: int, width: int) -> bool:
@@ -516,7 +514,7 @@ class Writer:
                     gaps.append((len(lines), position, offset))
             elif offset % align:
                 return None
-            if align > largest:
+            if align > largest:  # noqa: PLR1730  (max is a call)
                 largest = align
             if name_off:
                 lines.append(f"{before}{names[name_off]}{behind};")
@@ -693,7 +691,8 @@ def padding(start: int, end: int, align: int, *, packed: bool) -> list[str]:
     """Unnamed bitfields that move the position from bit `start` to bit `end`.
 
     Args:
-        start, end: bits.
+        start: bits.
+        end: bits.
         align: bits of the struct's alignment: a larger type would raise it on some machines.
         packed: bitfields are not aligned.
     """
@@ -748,7 +747,7 @@ def enum_values(words: Words, at: int, info: int, kind: int, size: int) -> list[
     found: list[tuple[int, int]]
     if kind == _ENUM64:
         body = words[at + 3 : at + 3 + 3 * (info & VLEN_MASK)]
-        found = [(n, l | h << 32) for n, l, h in zip(body[0::3], body[1::3], body[2::3], strict=True)]
+        found = [(n, low | high << 32) for n, low, high in zip(body[0::3], body[1::3], body[2::3], strict=True)]
         return [(n, v - (1 << 64) if v >> 63 else v) for n, v in found] if signed else found
     body = words[at + 3 : at + 3 + 2 * (info & VLEN_MASK)]
     found = list(zip(body[0::2], body[1::2], strict=True))

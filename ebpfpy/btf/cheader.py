@@ -1,7 +1,7 @@
 """All types of a spec as one C header that compiles.
 
-**Order.** C wants a type declared before it is mentioned, and defined before it is contained. Two questions can be asked
-of a type, and each is answered once, depth first, before the text that depends on it:
+**Order.** C wants a type declared before it is mentioned, and defined before it is contained. Two questions can be
+asked of a type, and each is answered once, depth first, before the text that depends on it:
 
 * *complete*: may a variable of it stand here? A struct is complete when its members are, and it was written.
 * *mention*: may a pointer to it stand here? A struct, union or enum with a tag always may. A typedef must have been
@@ -51,6 +51,7 @@ _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD = (int(kind) for kind in list(K
 _TYPEDEF, _CONST, _PROTO, _FUNC, _DECL_TAG, _ENUM64 = (
     int(kind) for kind in (Kind.TYPEDEF, Kind.CONST, Kind.FUNC_PROTO, Kind.FUNC, Kind.DECL_TAG, Kind.ENUM64)
 )
+_COMPOSITES = frozenset((_STRUCT, _UNION))
 _KEYWORDS = {_STRUCT: "struct", _UNION: "union", _ENUM: "enum"}
 _DECORATIONS = frozenset(int(k) for k in (Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
 _CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
@@ -172,7 +173,9 @@ class _Header(Writer):
         self.state[0] = self.state[1] = _DONE
         self.taken = _taken_by(spec.base).copy() if spec.base is not None else _Taken()
         self.renamed, self.contained = self.taken.renamed, self.taken.contained
-        self.declared = {f"{_KEYWORDS[kind]} {name}" for name, kind in self.taken.kinds.items() if name in self.taken.tags}
+        self.declared = {
+            f"{_KEYWORDS[kind]} {name}" for name, kind in self.taken.kinds.items() if name in self.taken.tags
+        }
         self.inlined: set[int] = set()
         self.aliases: list[str] = []
         top = words.tobytes()[7 if sys.byteorder == "little" else 4 :: 4]  # of each record's second word
@@ -300,7 +303,7 @@ class _Header(Writer):
             self.inlined.add(type_id)
         return super().body(type_id, tabs, name)
 
-    def scalar(self, type_id: int, words: Words, at: int) -> str:
+    def scalar(self, words: Words, at: int) -> str:
         """C's own numbers as they are; others become typedefs of what has their size."""
         name = self.spec.string(words[at])
         size = words[at + 2]
@@ -335,7 +338,7 @@ class _Header(Writer):
 
         A question is a number: type id << 2, + 2 for "complete" instead of "mention", + 1 once its parts are answered.
         """
-        state, words, starts, kinds, sizes = self.state, self.words, self.starts, self.kinds, self.sizes
+        state, words, starts, kinds = self.state, self.words, self.starts, self.kinds
         first, settle, push, pop = self.first_id, self.settle, stack.append, stack.pop
         try:
             while stack:
@@ -347,7 +350,7 @@ class _Header(Writer):
                     kind, start = kinds[current], starts[current]
                     if key & 2:
                         settle(current, words, start, words[start + 1])
-                        if (kind == _STRUCT or kind == _UNION) and current >= first and words[start]:
+                        if kind in _COMPOSITES and current >= first and words[start]:
                             yield self._composite(current, start, kind)
                     elif kind == _TYPEDEF and current >= first:
                         yield self._typedef(current, start)
@@ -357,12 +360,14 @@ class _Header(Writer):
                         raise self.error(current, "it contains itself, or is declared by itself")
                     continue
                 kind, start = kinds[current], starts[current]
-                if kind == _STRUCT or kind == _UNION:
+                if kind in _COMPOSITES:
                     if key & 2:
                         state[slot] = _ENTERED
                         push(key | 1)
                         last = start + 1 + 3 * (words[start + 1] & VLEN_MASK)
-                        stack += [each << 2 | 2 for each in words[last : start + 3 : -3] if state[each << 1 | 1] != _DONE]
+                        stack += [
+                            each << 2 | 2 for each in words[last : start + 3 : -3] if state[each << 1 | 1] != _DONE
+                        ]
                     elif words[start]:
                         state[slot] = _DONE
                     else:
@@ -373,7 +378,7 @@ class _Header(Writer):
                 if kind == _PTR:
                     target = words[start + 2]
                     below = kinds[target]
-                    if state[target << 1] == _DONE or ((below == _STRUCT or below == _UNION) and words[starts[target]]):
+                    if state[target << 1] == _DONE or (below in _COMPOSITES and words[starts[target]]):
                         state[slot] = _DONE
                         if key & 2:
                             settle(current, words, start, words[start + 1])
@@ -397,8 +402,10 @@ class _Header(Writer):
                     stack += [param << 2 for param in words[start + 2 + 2 * count : start + 3 : -2]]
                     push(words[start + 2] << 2)
         except IndexError:
-            raise BtfError(f"{describe_with_id(self.spec, current)} refers to an id that no type has",
-                source=self.spec.name or "BTF") from None
+            raise BtfError(
+                f"{describe_with_id(self.spec, current)} refers to an id that no type has",
+                source=self.spec.name or "BTF",
+            ) from None
 
     # --- texts ----------------------------------------------------------------------------------
 

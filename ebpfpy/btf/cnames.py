@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .spec import Spec
 
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register"
-    " restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof"
-    " _Alignas _Alignof _Atomic _BitInt _Bool _Complex _Float16 _Generic _Imaginary _Noreturn _Static_assert"
-    " _Thread_local _Float32 _Float64 _Float128 _Float32x _Float64x __asm __asm__ __attribute __attribute__ __bf16"
-    " __alignof __alignof__ __complex__ __const __const__ __extension__ __float128 __ibm128 __imag__ __inline"
-    " __inline__ __int128 __int128_t __uint128_t __label__ __real__ __restrict __restrict__ __signed __signed__"
-    " __thread __typeof __typeof__ __volatile __volatile__ __auto_type __func__ __null".split()
-)
+_WORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
+return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+_Alignas _Alignof _Atomic _BitInt _Bool _Complex _Float16 _Generic _Imaginary _Noreturn _Static_assert _Thread_local
+_Float32 _Float64 _Float128 _Float32x _Float64x __asm __asm__ __attribute __attribute__ __bf16 __alignof __alignof__
+__complex__ __const __const__ __extension__ __float128 __ibm128 __imag__ __inline __inline__ __int128 __int128_t
+__uint128_t __label__ __real__ __restrict __restrict__ __signed __signed__ __thread __typeof __typeof__ __volatile
+__volatile__ __auto_type __func__ __null
+"""
+KEYWORDS = frozenset(_WORDS.split())
 """Words that no declaration may use as a name, for the C of GCC and clang up to C17."""
 
 KEYWORDS_C23 = frozenset({"bool", "true", "false"})
@@ -35,7 +36,7 @@ _NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def identifier(name: str) -> str:
-    """The name if C allows it, else one like it: ``core::fmt`` -> ``core__fmt``, ``if`` -> ``if_``, ``3com`` -> ``_3com``."""
+    """The name if C allows it, else one like it: ``core__fmt`` for ``core::fmt``, ``if_`` for ``if``, ``_3`` for ``3``."""
     if name.isascii() and name.isidentifier():
         return name if name not in KEYWORDS else f"{name}_"
     if not name:

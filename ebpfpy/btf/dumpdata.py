@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ebpfpy.errors import InputError
 
@@ -29,10 +28,13 @@ from .cdecl import c_text
 from .cformat import format_c
 from .layout import resolve, sizeof
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MOST_LINES = 1 << 20
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
-_Item = tuple[str, t.Type, int, int, int, int]
+_Item: TypeAlias = "tuple[str, t.Type, int, int, int, int]"
 """What is left to write: the text before it, its type, byte offset, bit offset and width (0: no bitfield), depth."""
 
 
@@ -58,14 +60,11 @@ def dump_data(
         compact: all on one line.
 
     Raises:
-        InputError: the buffer is too short, the type has no values, or contains itself; or the text would have more than
-            a million values.
+        InputError: the buffer is too short, the type has no values, or contains itself; or the text would have more
+            than a million values.
     """
     view = memoryview(buffer).cast("B") if not isinstance(buffer, bytes) else memoryview(buffer)
-    if isinstance(of, t.Datasec):
-        size = of.size
-    else:
-        size = sizeof(of)
+    size = sizeof(of)
     if len(view) < size:
         raise InputError(f"{of!r} has {size} bytes, {size - len(view)} are missing", offset=len(view))
     return _Dump(of, view, indent, skip_names, emit_zeroes, compact).text(of)
@@ -150,8 +149,7 @@ class _Dump:
             if isinstance(element, t.Int) and element.size == 1 and (element.char or element.name == "char"):
                 text = bytes(self.view[at : at + count])
                 if self._is_text(text):
-                    text = text.partition(b"\0")[0]
-                    done.append(f'"{c_text(text.decode("utf-8", "surrogateescape")) if text.isascii() else _octal(text)}"{end}')
+                    done.append(f'"{_octal(text.partition(bytes(1))[0])}"{end}')
                     return
             self._open(done, work, depth, end)
             work.append(self._elements(under.element, at, count, depth + 1))
@@ -264,6 +262,4 @@ def _type_name(of: t.Type) -> str:
 
 
 def _octal(raw: bytes) -> str:
-    return "".join(
-        c_text(chr(byte)) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in raw
-    )
+    return "".join(c_text(chr(byte)) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in raw)

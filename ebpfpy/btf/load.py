@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -11,7 +10,6 @@ from ebpfpy.sys.filemap import map_read_only
 
 from .elfsection import sections
 from .header import looks_like_btf
-from .relocatebase import relocate_base
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -163,8 +161,10 @@ def _read_sysfs(path: str, *, shared: bool = False) -> Any:
     try:
         size = os.fstat(descriptor).st_size
         if shared and size:
-            with contextlib.suppress(OSError):
+            try:
                 return map_read_only(descriptor, size)
+            except OSError:
+                pass  # this kernel does not map files of sysfs
         return _read_all(descriptor, size)
     finally:
         os.close(descriptor)
@@ -202,7 +202,11 @@ def _from_elf(view: memoryview, base: Spec | None, name: str) -> Spec:
         return Spec(found[".BTF"].tobytes(), base, name=name)
     distilled = Spec(found[".BTF.base"].tobytes(), name=f"{name}.base" if name else "distilled base")
     split = Spec(found[".BTF"].tobytes(), distilled, name=name)
-    return split if base is None else relocate_base(split, base)
+    if base is None:
+        return split
+    from .relocatebase import relocate_base
+
+    return relocate_base(split, base)
 
 
 def _decompress(view: memoryview, name: str) -> bytes:

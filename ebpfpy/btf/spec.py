@@ -25,7 +25,7 @@ Thread-safe: growing is done under a lock, reading needs none.
 from __future__ import annotations
 
 import re
-import threading
+from _thread import RLock  # threading's, without the rest of threading
 from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -92,7 +92,7 @@ class Spec:
         self._pointer_size: int | None = None
         self.derived: dict[Any, Any] = {}
         """What higher floors worked out from these types and want to find again; keyed by their own classes."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._void: Void = Void(spec=self) if base is None else base._void
         if base is None:
             self.first_id: int = 1

@@ -1,6 +1,7 @@
 """Show the types in a file: raw BTF, or an ELF file that has some, also compressed.
 
-The text is that of `bpftool btf dump file FILE format raw`, and --json has bpftool's keys.
+As raw, the text is that of `bpftool btf dump file FILE format raw`, and --json has bpftool's keys. As C, it is a header
+that compiles, with every member where BTF has it; the header of a module includes that of its kernel.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="raw BTF or an ELF file, also compressed")
     parser.add_argument("--base", metavar="FILE", help="the types that FILE continues, if it is a module's")
     parser.add_argument(
-        "--format", choices=("raw",), default="raw", help="raw: a line for each type, one for each of its parts"
+        "--format",
+        choices=("raw", "c"),
+        default="raw",
+        help="raw: a line for each type, one for each of its parts; c: a header (default: raw)",
+    )
+    parser.add_argument(
+        "--include",
+        metavar="NAME",
+        default="vmlinux.h",
+        help="what the C header of a module includes (default: vmlinux.h)",
     )
     parser.add_argument(
         "--id", action="append", type=int, default=[], metavar="N", help="only this type (repeatable; default: all)"
@@ -45,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
             spec.type_by_id(type_id)
         except TypeNotFoundError as error:
             raise UsageError(f"--id {type_id}: {error}") from None
+    if options.format == "c":
+        return _c(spec, options)
     lines = _json(spec, options.id) if options.json else map(_line, dump_raw(spec, ids=options.id or None))
     batch: list[str] = []
     for line in lines:
@@ -54,6 +66,22 @@ def run(options: argparse.Namespace) -> int:
             batch.clear()
     if batch:
         sys.stdout.write("\n".join(batch) + "\n")
+    return OK
+
+
+def _c(spec: btf.Spec, options: argparse.Namespace) -> int:
+    """Print a header, or the declarations of single types."""
+    from ebpfpy.btf.cformat import format_c
+    from ebpfpy.btf.cheader import format_header
+
+    if options.json:
+        raise UsageError("--json is for --format raw")
+    if options.id:
+        for type_id in options.id:
+            print(format_c(spec.type_by_id(type_id)))
+    else:
+        # all of it before any of it: half a header would be taken for a whole one
+        sys.stdout.write("".join(format_header(spec, include=options.include)))
     return OK
 
 

@@ -35,13 +35,15 @@ COMMANDS = (
     Command(("btf", "dump"), "btf_dump", "show the types of a kernel, module or object"),
     Command(("btf", "check"), "btf_check", "find out whether a module's types fit a kernel's, and why not"),
     Command(("btf", "find"), "btf_find", "find a type by name in the kernel and its modules"),
+    Command(("btf", "diff"), "btf_diff", "show what changed between the types of two kernels"),
     Command(("disasm",), "disasm", "show an object's instructions with their source lines"),
 )
 
 EPILOG = """\
 exit status:
   0  everything asked for holds
-  1  it does not: a relocation is poisoned under --strict, nothing was found
+  1  it does not: a relocation is poisoned under --strict, nothing was found,
+     two kernels' types differ
   2  the command line is wrong
   3  the input is unreadable or malformed
   4  the kernel or its permissions refused

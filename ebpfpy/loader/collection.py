@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ebpfpy import btf
 from ebpfpy.elf import load_collection_spec
-from ebpfpy.errors import InputError, KernelError, UnsupportedError
+from ebpfpy.errors import InputError, UnsupportedError
 
 from .externs import Externs, kconfig_map
 from .map import Map, create_map
-from .objectbtf import kernel_blob
+from .objectbtf import load_types
 from .options import CollectionOptions
 from .pinning import shared_map
 from .program import Program, ProgramLoader
@@ -86,13 +86,10 @@ class Collection:
     def _load_types(self, spec: CollectionSpec) -> btf.Handle | None:
         if spec.types is None:
             return None
-        try:
-            return btf.Handle.load(kernel_blob(spec.types), name=spec.source)
-        except KernelError as error:
-            if isinstance(error, PermissionError):
-                raise
-            self.notes.append(f"loaded without BTF, which this kernel refused: {error}")
-            return None
+        handle, note = load_types(spec.types, name=spec.source)
+        if note is not None:
+            self.notes.append(note)
+        return handle
 
     def _make_map(self, spec: MapSpec, types: btf.Handle | None, options: CollectionOptions) -> Map:
         if spec.pinning and options.maps.pin_path is not None:

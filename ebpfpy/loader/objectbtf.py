@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import btf
 from ebpfpy.btf.kinds import HEADER_SIZE, INT_SIGNED, VLEN_MASK, Kind, make_info
+from ebpfpy.errors import KernelError
 
 if TYPE_CHECKING:
     from ebpfpy.btf import Spec
@@ -63,6 +64,42 @@ def kernel_blob(types: Spec) -> bytes:
     if not sections:
         return bytes(types.raw)
     return _Rewriter(types).rewrite(sections)
+
+
+# What kernels lack of BTF, youngest first: each step adds to the ones before.
+_STEPS = (
+    btf.Feature.LAYOUT | btf.Feature.TAG_ATTRIBUTES | btf.Feature.QMARK_DATASEC,
+    btf.Feature.ENUM64,
+    btf.Feature.TYPE_TAG | btf.Feature.DECL_TAG | btf.Feature.FLOAT,
+    btf.Feature.EMPTY_DATASEC,
+    btf.Feature.FUNC_LINKAGE | btf.Feature.DATASEC,
+    btf.Feature.FUNC,
+)
+
+
+def load_types(types: Spec, *, name: str) -> tuple[btf.Handle | None, str | None]:
+    """Load an object's BTF into the kernel, in as new a form as the kernel takes.
+
+    Returns:
+        The BTF object, None if the kernel refuses every form; and a note for users, None where nothing is worth saying.
+
+    Raises:
+        KernelError: PermissionError.
+    """
+    blob = kernel_blob(types)
+    missing = btf.Feature(0)
+    first: KernelError | None = None
+    for step in (btf.Feature(0), *_STEPS):
+        missing |= step
+        try:
+            handle = btf.Handle.load(btf.sanitize(btf.Spec(blob), missing) if missing else blob, name=name)
+        except KernelError as error:
+            if isinstance(error, PermissionError):
+                raise
+            first = first or error
+        else:
+            return handle, None
+    return None, f"loaded without BTF, which this kernel refused: {first}"
 
 
 class _Rewriter:

@@ -8,13 +8,13 @@ it from a leak. So this calls mmap(2) itself. The memory is unmapped when the la
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import weakref
 from functools import cache
 from typing import Any
 
 _FAILED = ctypes.c_void_p(-1).value
+_PROT_READ, _MAP_PRIVATE = 1, 2  # on every Linux; importing mmap for them would cost memory
 
 
 @cache
@@ -42,7 +42,7 @@ def map_read_only(descriptor: int, size: int) -> Any:
         OSError: the file cannot be mapped.
     """
     mapping, unmapping = _library()
-    address = mapping(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, descriptor, 0)
+    address = mapping(None, size, _PROT_READ, _MAP_PRIVATE, descriptor, 0)
     if address is None or address == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

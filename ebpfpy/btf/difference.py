@@ -1,0 +1,378 @@
+"""What changed between the types of two kernels.
+
+Types are compared by what they are called and what they hold: a member has a name, an offset, and a type *by name*. So
+a change of ``struct list_head`` is reported once, there, and not in the thousands of structs that contain one; cycles
+cannot arise; ids play no role. What has no name of its own is part of what contains it: members of unnamed structs
+count as the outer one's, ``slab.freelist`` where the member has a name, with offsets from the outer start.
+
+A kernel has several types of one name. Those with equal content are paired first, what is left in order of ids.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ebpfpy.errors import BtfError, TypeNotFoundError
+
+from .cdecl import _MARKED, MARK, Writer, enum_values
+from .cheader import _all_records
+from .cnames import Identifiers
+from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .spec import Spec
+
+_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF, _FUNC, _ARRAY = (
+    int(k) for k in (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FUNC, Kind.ARRAY)
+)
+_KINDS = {
+    _STRUCT: "struct",
+    _UNION: "union",
+    _ENUM: "enum",
+    _ENUM64: "enum",
+    _TYPEDEF: "typedef",
+    _FUNC: "func",
+}
+_DECORATIONS = frozenset(int(k) for k in (Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+_MOST_MEMBERS = 1 << 18
+
+
+@attrs.frozen
+class Change:
+    """One difference within a type that both sides have.
+
+    Attributes:
+        what: "added", "removed", "moved" (old, new: offsets in bits), "resized" (bytes; bits for a bitfield),
+            "retyped" (the types in C), "value" (of an enumerator), "prototype" (of a function), "target" (of a
+            typedef), "size" (bytes of the type itself), "order" (of members or enumerators that are the same).
+        member: the member or enumerator; "" for the type itself.
+        old, new: what it was and what it is; None where it was, or is, not there. For an added or removed member its
+            type, for an enumerator its value.
+        offset: where a member is that was added or removed, in bits; else None.
+    """
+
+    what: str
+    member: str
+    old: int | str | None
+    new: int | str | None
+    offset: int | None = None
+
+
+@attrs.frozen
+class TypeChange:
+    """A type that both sides have, and what differs in it.
+
+    Attributes:
+        kind: "struct", "union", "enum", "typedef" or "func".
+        name: its name.
+        changes: never empty.
+    """
+
+    kind: str
+    name: str
+    changes: tuple[Change, ...]
+
+
+@attrs.frozen
+class Diff:
+    """What changed from one spec to another; false when nothing did.
+
+    Attributes:
+        added, removed: (kind, name) of types that only the second, or only the first, has; sorted.
+        changed: types that both have, in the same order.
+        unchanged: how many types are the same on both sides.
+    """
+
+    added: tuple[tuple[str, str], ...]
+    removed: tuple[tuple[str, str], ...]
+    changed: tuple[TypeChange, ...]
+    unchanged: int
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def diff(a: Spec, b: Spec, name: str | None = None) -> Diff:
+    """What changed from the own types of `a` to those of `b`.
+
+    Structs, unions, enums, typedefs and functions that have a name. Names of parameters do not count. Two vmlinux of
+    120,000 types take a few seconds.
+
+    Args:
+        a: the old types.
+        b: the new ones.
+        name: only the types of that name.
+
+    Raises:
+        TypeNotFoundError: neither side has a type of that name.
+        BtfError: a record is malformed.
+    """
+    old, new = _Side(a, name), _Side(b, name)
+    if name is not None and not old.groups and not new.groups:
+        raise TypeNotFoundError(f"neither side has a type {name!r}", name=name)
+    added: list[tuple[str, str]] = []
+    removed: list[tuple[str, str]] = []
+    changed: list[TypeChange] = []
+    unchanged = 0
+    for key in sorted(old.groups.keys() | new.groups.keys()):
+        before, after, same = _unpaired(old.contents(key), new.contents(key))
+        unchanged += same
+        for (_, first), (_, second) in zip(before, after, strict=False):
+            changes = tuple(_changes(key[0], first, second)) or (Change("order", "", None, None),)
+            changed.append(TypeChange(*key, changes))
+        removed += [key] * (len(before) - len(after))
+        added += [key] * (len(after) - len(before))
+    return Diff(tuple(added), tuple(removed), tuple(changed), unchanged)
+
+
+_Member = tuple[str, int, int, str, int]
+"""Path, offset in bits, width in bits (0: no bitfield), type in C, size in bytes."""
+
+
+@attrs.frozen
+class _Content:
+    """What a type holds: its size or None, and, depending on the kind, members, enumerators or one text."""
+
+    size: int | None
+    parts: tuple[Any, ...]
+    shown: str = attrs.field(default="", eq=False)
+
+
+def _unpaired(
+    before: Sequence[_Content], after: Sequence[_Content]
+) -> tuple[list[tuple[int, _Content]], list[tuple[int, _Content]], int]:
+    """What is left on each side when equal contents are taken away, and how many pairs were equal."""
+    if len(before) == len(after) == 1:
+        if before[0] == after[0]:
+            return [], [], 1
+        return [(0, before[0])], [(0, after[0])], 0
+    left: dict[_Content, list[int]] = {}
+    for index, content in enumerate(after):
+        left.setdefault(content, []).append(index)
+    only: list[tuple[int, _Content]] = []
+    for index, content in enumerate(before):
+        if left.get(content):
+            left[content].pop(0)
+        else:
+            only.append((index, content))
+    rest = sorted(index for indices in left.values() for index in indices)
+    return only, [(index, after[index]) for index in rest], len(before) - len(only)
+
+
+class _Names(Identifiers):
+    """String offset -> the string as it is."""
+
+    def __missing__(self, offset: int) -> str:
+        self[offset] = text = self.spec.string(offset)
+        return text
+
+
+class _Side:
+    """The types of one spec."""
+
+    def __init__(self, spec: Spec, only: str | None) -> None:
+        words, starts = _all_records(spec)
+        self.words, self.starts = words, starts
+        self.spec = spec
+        self.writer = Writer(spec, _Names(spec), self._locate)
+        names = self.writer.names
+        self.groups: dict[tuple[str, str], list[int]] = {}
+        for type_id in range(spec.first_id, len(starts)):
+            start = starts[type_id]
+            kind = _KINDS.get(words[start + 1] >> KIND_SHIFT & KIND_MASK)
+            if kind is None or not words[start]:
+                continue
+            name = names[words[start]]
+            if name and (only is None or name == only):
+                if kind == "enum" and not words[start + 1] & VLEN_MASK:
+                    continue  # a declaration
+                self.groups.setdefault((kind, name), []).append(type_id)
+
+    def _locate(self, type_id: int) -> tuple[Sequence[int], int]:
+        try:
+            return self.words, self.starts[type_id]
+        except IndexError:
+            raise BtfError(f"a type refers to id {type_id}, which no type has", source=self.spec.name) from None
+
+    def contents(self, key: tuple[str, str]) -> list[_Content]:
+        """What the types of that kind and name hold, by id."""
+        return [self._content(type_id) for type_id in self.groups.get(key, ())]
+
+    def _content(self, type_id: int) -> _Content:
+        words, at = self._locate(type_id)
+        info = words[at + 1]
+        kind = info >> KIND_SHIFT & KIND_MASK
+        if kind in (_STRUCT, _UNION):
+            return _Content(words[at + 2], tuple(self._members(type_id)))
+        if kind in (_ENUM, _ENUM64):
+            return _Content(words[at + 2], tuple(self._values(words, at, info, kind)))
+        if kind == _FUNC:
+            return self._function(words[at + 2])
+        target = words[at + 2]
+        under = self._unnamed(target)
+        if under is not None and not self.writer.declarator(target)[1]:
+            words, at = self._locate(under)
+            return _Content(words[at + 2], tuple(self._members(under)), self._text(target))
+        return _Content(None, (self._text(target),))
+
+    def _function(self, proto: int) -> _Content:
+        words, at = self._locate(proto)
+        if words[at + 1] >> KIND_SHIFT & KIND_MASK != Kind.FUNC_PROTO:
+            raise BtfError(f"a function refers to [{proto}], which is no prototype", source=self.spec.name)
+        end = at + 3 + 2 * (words[at + 1] & VLEN_MASK)
+        types = tuple(self._text(each) for each in (words[at + 2], *words[at + 4 : end : 2]))
+        before, behind, *_ = self.writer.declarator(proto)
+        return _Content(None, types, self._spelled(f"{before}{behind}"))
+
+    def _values(self, words: Sequence[int], at: int, info: int, kind: int) -> Iterator[tuple[str, int]]:
+        for offset, value in enum_values(words, at, info, kind, words[at + 2]):
+            yield self.writer.names[offset], value
+
+    def _text(self, type_id: int) -> str:
+        """A type in C; of one without a name only that it has none."""
+        before, behind, *_ = self.writer.declarator(type_id)
+        return self._spelled(f"{before}{behind}")
+
+    def _spelled(self, text: str) -> str:
+        if MARK in text:
+            text = _MARKED.sub(lambda match: self._brief(int(match.group(1))), text)
+        return text.rstrip()
+
+    def _brief(self, type_id: int) -> str:
+        words, at = self._locate(type_id)
+        info = words[at + 1]
+        kind = info >> KIND_SHIFT & KIND_MASK
+        if kind in (_ENUM, _ENUM64):
+            return f"enum {{{', '.join(f'{n} = {v}' for n, v in self._values(words, at, info, kind))}}}"
+        return f"{_KINDS[kind]} {{...}}"
+
+    def _unnamed(self, type_id: int) -> int | None:
+        """The struct or union without a name that a value of this type is, or is an array of."""
+        current = type_id
+        for _ in range(len(self.starts)):
+            if not current:
+                return None
+            words, at = self._locate(current)
+            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+            if kind in _DECORATIONS:
+                current = words[at + 2]
+            elif kind == _ARRAY:
+                current = words[at + 3]
+            else:
+                return current if kind in (_STRUCT, _UNION) and not words[at] else None
+        raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
+
+    def _members(self, type_id: int) -> Iterator[_Member]:
+        """The members of a struct or union and of all unnamed ones in it, in order."""
+        writer, names = self.writer, self.writer.names
+        self._measure(type_id)
+        stack: list[Iterator[tuple[str, int, tuple[int, int, int, int]]]] = [self._each(type_id, "", 0)]
+        count = 0
+        while stack:
+            item = next(stack[-1], None)
+            if item is None:
+                stack.pop()
+                continue
+            path, base, (name_off, member, offset, width) = item
+            count += 1
+            if count > _MOST_MEMBERS:
+                raise BtfError(f"type [{type_id}] has more than {_MOST_MEMBERS} members", source=self.spec.name)
+            name = names[name_off]
+            if name:
+                yield f"{path}{name}", base + offset, width, self._text(member), writer.sizes[member]
+            inner = self._unnamed(member)
+            if inner is not None:
+                stack.append(self._each(inner, f"{path}{name}." if name else path, base + offset))
+            elif not name and (under := writer.composite_under(member)) is not None and not width:
+                yield f"{path}({self._text(member)})", base + offset, width, self._text(member), writer.sizes[under]
+
+    def _each(self, type_id: int, path: str, base: int) -> Iterator[tuple[str, int, tuple[int, int, int, int]]]:
+        words, at = self._locate(type_id)
+        for member in self.writer.members(words, at, words[at + 1]):
+            yield path, base, member
+
+    def _measure(self, type_id: int) -> None:
+        """Sizes of all that is inside, without the texts of a header."""
+        writer, sizes = self.writer, self.writer.sizes
+        stack, entered = [type_id], set[int]()
+        while stack:
+            current = stack[-1]
+            if current in sizes:
+                stack.pop()
+                continue
+            words, at = self._locate(current)
+            info = words[at + 1]
+            kind = info >> KIND_SHIFT & KIND_MASK
+            if kind in (_STRUCT, _UNION):
+                sizes[current] = words[at + 2]
+                stack.pop()
+                stack += [each for each in words[at + 4 : at + 3 + 3 * (info & VLEN_MASK) : 3] if each not in sizes]
+                continue
+            part = words[at + 2] if kind in _DECORATIONS or kind == _TYPEDEF else words[at + 3] if kind == _ARRAY else 0
+            if part in sizes:
+                stack.pop()
+                writer.aligns.setdefault(part, 1)
+                writer.settle(current, words, at, info)
+            elif current in entered:
+                raise BtfError(f"type [{current}] contains itself", source=self.spec.name)
+            else:
+                entered.add(current)
+                stack.append(part)
+
+
+def _changes(kind: str, old: _Content, new: _Content) -> Iterator[Change]:
+    if kind == "func":
+        yield Change("prototype", "", old.shown, new.shown)
+        return
+    if kind == "typedef" and (old.size is None or new.size is None):
+        yield Change("target", "", old.shown or old.parts[0], new.shown or new.parts[0])
+        return
+    if old.size != new.size:
+        yield Change("size", "", old.size, new.size)
+    if kind == "enum":
+        yield from _value_changes(dict(old.parts), dict(new.parts))
+    else:
+        yield from _member_changes(old.parts, new.parts)
+    if kind == "typedef" and old.shown != new.shown:
+        yield Change("target", "", old.shown, new.shown)
+
+
+def _value_changes(old: dict[str, int], new: dict[str, int]) -> Iterator[Change]:
+    for name, value in old.items():
+        if name not in new:
+            yield Change("removed", name, value, None)
+        elif new[name] != value:
+            yield Change("value", name, value, new[name])
+    for name, value in new.items():
+        if name not in old:
+            yield Change("added", name, None, value)
+    if list(old) != list(new) and old == new:
+        yield Change("order", "", ", ".join(old), ", ".join(new))
+
+
+def _member_changes(old: Iterable[_Member], new: Iterable[_Member]) -> Iterator[Change]:
+    before = {member[0]: member for member in old}
+    after = {member[0]: member for member in new}
+    for path, offset, width, text, size in before.values():
+        if path not in after:
+            yield Change("removed", path, f"{text}:{width}" if width else text, None, offset)
+            continue
+        _, offset_now, width_now, text_now, size_now = after[path]
+        if offset != offset_now:
+            yield Change("moved", path, offset, offset_now)
+        if text != text_now:
+            yield Change("retyped", path, text, text_now)
+        if width != width_now:
+            yield Change("resized", path, width or 8 * size, width_now or 8 * size_now)
+        elif size != size_now:
+            yield Change("resized", path, size, size_now)
+    for path, offset, width, text, _ in after.values():
+        if path not in before:
+            yield Change("added", path, None, f"{text}:{width}" if width else text, offset)
+    common = [path for path in before if path in after]
+    if common != [path for path in after if path in before]:
+        yield Change("order", "", ", ".join(common), ", ".join(path for path in after if path in before))
