@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     )
     from .merge import MergedSpec, merge_splits
     from .names import essential_name
+    from .oldkernels import Feature, sanitize
     from .rawdump import dump_raw
     from .relocatebase import BaseMatch, BaseProblem, Candidate, match_base, relocate_base
     from .same import same_type
-    from .sanitize import Feature, sanitize
     from .spec import Spec
     from .text import describe, describe_with_id
     from .types import (
@@ -142,7 +142,7 @@ __getattr__ = names_of(
     __name__,
     (
         "kinds", "names", "types", "spec", "layout", "load", "text", "ext", "values", "handle", "cache", "rawdump",
-        "builder", "same", "check", "distill", "relocatebase", "sanitize", "cformat", "cheader", "dedup", "merge",
+        "builder", "same", "check", "distill", "relocatebase", "oldkernels", "cformat", "cheader", "dedup", "merge",
         "difference", "dumpdata",
     ),
 )  # fmt: skip

@@ -625,6 +625,8 @@ class Writer:
         known = self.names
         names = self.enumerators([known[offset] for offset, _ in values])
         lines = [f"{each} = {value}{suffix}," for each, (_, value) in zip(names, values, strict=True)]
+        if kind == _ENUM64:  # C has no literal for the lowest number
+            lines = [line.replace("-9223372036854775808LL", "-9223372036854775807LL - 1") for line in lines]
         attribute = ""
         if size != 4 or kind == _ENUM64:
             numbers = [value for _, value in values] or [0]

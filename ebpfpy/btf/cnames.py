@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 _WORDS = """
-auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
-return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
 _Alignas _Alignof _Atomic _BitInt _Bool _Complex _Float16 _Generic _Imaginary _Noreturn _Static_assert _Thread_local
 _Float32 _Float64 _Float128 _Float32x _Float64x __asm __asm__ __attribute __attribute__ __bf16 __alignof __alignof__
 __complex__ __const __const__ __extension__ __float128 __ibm128 __imag__ __inline __inline__ __int128 __int128_t
@@ -36,7 +36,7 @@ _NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def identifier(name: str) -> str:
-    """The name if C allows it, else one like it: ``core__fmt`` for ``core::fmt``, ``if_`` for ``if``, ``_3`` for ``3``."""
+    """The name if C allows it, else one like it: ``core__fmt`` for ``core::fmt``, ``if_`` for ``if``, ``_3`` for `3`."""
     if name.isascii() and name.isidentifier():
         return name if name not in KEYWORDS else f"{name}_"
     if not name:

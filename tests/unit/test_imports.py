@@ -64,3 +64,16 @@ def test_public_names_are_what_all_says():
         assert getattr(ebpfpy, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         _ = ebpfpy.nothing
+
+
+@pytest.mark.parametrize("package", ["ebpfpy.btf", "ebpfpy.sys"])
+def test_names_that_a_package_hands_on_lazily_are_there_whatever_was_imported_before(package):
+    code = f"""
+import importlib, pkgutil, types
+package = importlib.import_module({package!r})
+for module in pkgutil.iter_modules(package.__path__):
+    importlib.import_module({package!r} + "." + module.name)
+missing = [n for n in package.__all__ if isinstance(getattr(package, n, types), types.ModuleType)]
+assert not missing, missing
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
