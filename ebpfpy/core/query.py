@@ -215,7 +215,12 @@ class Choice:
             return "not chosen"
         mine, best = self.scores[id(evaluation)], self.scores[id(self.chosen)]
         if mine == best:
-            return "agrees with the chosen one"
+            first = self.chosen.answer(query)
+            if not isinstance(first, Mismatch) and first.value.number == answer.value.number:
+                return "agrees with the chosen one"
+            return (
+                f"comes after {self.chosen.spec.name or 'BTF'}, which answers as many; would give {answer.value.number}"
+            )
         return f"answers {mine} of {self.total} relocations of this type, the chosen one {best}"
 
     def _later_verdict(self, evaluation: Evaluation, query: Query) -> str:

@@ -5,16 +5,16 @@ essential name is a candidate. Names without types, and specs without the name, 
 
 **Tiers.** Specs without a base (vmlinux) are asked first; then the module that the program attaches to; then all other
 modules together. The first tier in which a candidate answers at least one relocation of the local type answers all of
-them. So the kernel's own ``struct file`` is never shadowed by a module's, and a probe on e1000e gets e1000e's
-``struct e1000_adapter`` although e1000 has one of that name, too.
+them; but the attached module answers instead of vmlinux if it answers more of them. So the kernel's own ``struct file``
+is never shadowed by a module's, and a probe on e1000e gets e1000e's ``struct e1000_adapter`` although e1000 has one of
+that name, too.
 
 **Agreement.** All relocations of one local type in one program follow one target type: two layouts are never mixed,
 whatever the order of the relocations. The candidate that answers most of them is chosen. If several answer equally
 many and disagree on any number, or on the offset behind one, that is an `AmbiguousRelocationError`.
 
 **No answer.** "Does it exist", "does it match", sizes and ids become 0; offsets, shifts, signs and enumerators poison
-their
-instruction: a program may contain them, as long as it never reaches them.
+their instruction: a program may contain them, as long as it never reaches them.
 
 **Faults.** A module's BTF that cannot be read is left out with a warning, in `Fixup.warnings`.
 
@@ -165,30 +165,30 @@ class Relocator:
                         found.append(evaluation)
             return found
 
-        def best(evaluations: list[Evaluation]) -> Evaluation | None:
-            points = max((scores[id(evaluation)] for evaluation in evaluations), default=0)
-            if not points:
-                return None
-            equals = [evaluation for evaluation in evaluations if scores[id(evaluation)] == points]
-            self._agree(equals, group)
-            return equals[0]
-
-        tiers = self._tiers(prefer_module)
-        chosen: Evaluation | None = None
+        tiers = list(self._tiers(prefer_module))
+        rivals = 1 if prefer_module is None else 2  # tiers that are all searched: the attached module may know better
+        equals: list[Evaluation] = []
+        points = used = 0
         for tier in tiers:
+            if equals and used >= rivals:
+                break
+            used += 1
             found = score(tier)
             searched += found
-            chosen = best(found)
-            if chosen is not None:
-                break
+            most = max((scores[id(evaluation)] for evaluation in found), default=0)
+            if most > points:
+                points, equals = most, [evaluation for evaluation in found if scores[id(evaluation)] == most]
         if not searched:
             searched = score(self._fallback_tier())
-            chosen = best(searched)
+            points = max((scores[id(evaluation)] for evaluation in searched), default=0)
+            equals = [evaluation for evaluation in searched if points and scores[id(evaluation)] == points]
+        self._agree(equals, group)
+        chosen = equals[0] if equals else None
 
         def later() -> list[Evaluation]:
             if chosen is None:
                 return []
-            found = [evaluation for tier in tiers for evaluation in score(tier)]
+            found = [evaluation for tier in tiers[used:] for evaluation in score(tier)]
             return found if chosen.spec in self._fallback_tier() else found + score(self._fallback_tier())
 
         def near() -> tuple[str, ...]:

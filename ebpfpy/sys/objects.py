@@ -7,7 +7,7 @@ import os
 from ctypes import addressof, c_char, c_uint32, sizeof
 from typing import Literal, NamedTuple
 
-from ebpfpy.errors import InputError
+from ebpfpy.errors import InputError, KernelError
 
 from . import layout
 from .call import bpf, refusal, try_bpf
@@ -302,10 +302,16 @@ def prog_instructions(fd: int | HasFileno) -> bytes:
 
 
 def btf_info(fd: int | HasFileno) -> BtfInfo:
-    """What the kernel knows about a BTF object (4.18)."""
+    """What the kernel knows about a BTF object (4.18; its name, and whether it is the kernel's own, since 5.11)."""
     name = (c_char * _MODULE_NAME_SIZE)()
     info = layout.BtfInfo(name=addressof(name), name_len=_MODULE_NAME_SIZE)
-    _fill(fd, info)
+    try:
+        _fill(fd, info)
+    except KernelError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        info = layout.BtfInfo()  # a kernel without names: what it does not know has to be zero
+        _fill(fd, info)
     return BtfInfo(info.id, name.value.decode("utf-8", "replace"), bool(info.kernel_btf), info.btf_size)
 
 

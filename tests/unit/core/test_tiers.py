@@ -73,7 +73,20 @@ def test_vmlinux_answers_before_any_module(asked):
         assert [fixup.module for fixup in fixups] == [None, None]
     (rejected,) = [c for c in fixups[0].candidates if c.verdict != "chosen"]
     assert (rejected.spec, rejected.text) == (shadow, "[3] struct s.a (0:0 @ offset 40)")
-    assert rejected.verdict == "comes after vmlinux, which answers first; would give 40"
+    assert rejected.verdict == "comes after vmlinux, which answers as many; would give 40"
+
+
+def test_the_attached_module_answers_instead_of_vmlinux_if_it_answers_more(asked):
+    base = kernel(s={"a": 8})
+    vmlinux = base.spec("vmlinux")
+    own = module(base, vmlinux, "own", s={"a": 40, "b": 44})
+    fixups = core.relocate(asked, [vmlinux, own], prefer_module="own")
+    assert offsets(fixups) == [40, 44]
+    assert ("vmlinux", "answers 1 of 2 relocations of this type, the chosen one 2") in [
+        (c.spec.name, c.verdict) for c in fixups[0].candidates
+    ]
+    other = core.relocate(asked, [vmlinux, own])
+    assert offsets(other) == [8, None], "a module that the program has nothing to do with does not"
 
 
 def test_a_module_answers_where_the_namesake_in_vmlinux_does_not_match(asked):

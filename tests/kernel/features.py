@@ -1,0 +1,108 @@
+"""What the running kernel can do, asked of the kernel itself, never of its version.
+
+A test that needs more is skipped with the name of what is missing. On the project's own virtual machines, which set
+EBPFPY_VM, everything must run: there a missing feature is a failure.
+"""
+
+import errno
+import os
+import shutil
+import sys as python
+from functools import cache
+
+import pytest
+
+from ebpfpy import asm, btf, sys
+from ebpfpy.errors import KernelError, NotFoundError
+
+RETURN_0 = asm.encode([asm.mov_imm(0, 0), asm.exit_()], python.byteorder)
+RELEASE = os.uname().release
+BPFFS = "/sys/fs/bpf"
+
+
+def require(missing):
+    """Skip, or fail on our own virtual machines, when *missing* names a feature; do nothing for None."""
+    if missing is None:
+        return
+    if os.environ.get("EBPFPY_VM"):
+        pytest.fail(f"this virtual machine lacks what it is there for: {missing}", pytrace=False)
+    pytest.skip(missing)
+
+
+@cache
+def no_modules():
+    """Why modules cannot be loaded here, or None."""
+    if not os.path.exists("/proc/modules"):
+        return "this kernel has no loadable modules"
+    if not os.path.isdir(f"/lib/modules/{RELEASE}"):
+        return f"no modules of this kernel: /lib/modules/{RELEASE} is missing"
+    missing = [tool for tool in ("modprobe", "rmmod", "insmod") if shutil.which(tool) is None]
+    return f"{', '.join(missing)} missing (package kmod)" if missing else None
+
+
+@cache
+def no_fentry():
+    """Why fentry programs cannot be loaded here, or None."""
+    try:
+        spec = btf.load_kernel_spec()
+        target = spec.type_id(spec.type_by_name("do_nanosleep", btf.Func))
+        fd, _ = sys.prog_load(
+            type=sys.ProgramType.TRACING,
+            expected_attach_type=sys.AttachType.TRACE_FENTRY,
+            attach_btf_id=target,
+            insns=RETURN_0,
+            license="GPL",
+            name="probe",
+        )
+        with fd, sys.raw_tracepoint_open(fd):
+            return None
+    except NotFoundError as error:
+        return f"no types of this kernel: {error}"
+    except KernelError as error:
+        name = "ENOTSUPP" if error.errno == 524 else errno.errorcode.get(error.errno, error.errno)
+        return f"this kernel refuses fentry programs ({name})"
+
+
+@cache
+def no_module_types():
+    """Why the kernel offers no types of modules (Linux 5.11), or None."""
+    spec = btf.load_kernel_spec()
+    if not any(member.name == "attach_btf_obj_fd" for member in _bpf_attr_members(spec)):
+        return "this kernel has no types of modules: union bpf_attr has no attach_btf_obj_fd"
+    return None
+
+
+def _bpf_attr_members(spec):
+    for member in spec.type_by_name("bpf_attr", btf.Union).members:
+        yield member
+        of = btf.resolve(member.type)
+        if not member.name and isinstance(of, btf.Struct | btf.Union):
+            for inner in of.members:
+                yield inner
+                deeper = btf.resolve(inner.type)
+                if not inner.name and isinstance(deeper, btf.Struct | btf.Union):
+                    yield from deeper.members
+
+
+@cache
+def finds_functions_by_bare_name():
+    """Whether the kernel takes a module's function for another of that name (before commit 31bf1dbccfb0, Linux 6.4)."""
+    aux = btf.load_kernel_spec().type_by_name("bpf_prog_aux", btf.Struct)
+    return all(member.name != "mod" for member in aux.members)
+
+
+def no_bpffs():
+    """Why nothing can be pinned, or None."""
+    with open("/proc/self/mountinfo") as mounts:
+        found = any(line.split(" - ")[1].startswith("bpf ") for line in mounts)
+    return None if found else f"no BPF file system at {BPFFS}"
+
+
+def require_modules():
+    """The test loads modules and reads their types."""
+    require(no_modules() or no_module_types())
+
+
+def require_module_tracing():
+    """The test attaches to functions of modules."""
+    require(no_modules() or no_module_types() or no_fentry())

@@ -1,0 +1,353 @@
+"""What the kernel or the object refuses: each error says what, where and why, and leaves nothing open."""
+
+import errno
+import gc
+import json
+import os
+import subprocess
+import sys as python
+import time
+from pathlib import Path
+
+import pytest
+
+import ebpfpy
+from ebpfpy import asm, btf, core, link, sys
+from ebpfpy.elf import Reference, ReferenceKind
+from ebpfpy.errors import (
+    EbpfError,
+    ElfError,
+    InputError,
+    KernelError,
+    TargetNotFoundError,
+    UnsupportedError,
+    VerifierError,
+)
+from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of
+
+
+@pytest.fixture(scope="module")
+def older_types():
+    """The types of a kernel without struct task_struct's member saved_state."""
+    return btf.load_spec(TESTDATA / "btf" / "6.1.0-56-amd64" / "vmlinux.btf.xz")
+
+
+@pytest.fixture(scope="module")
+def cache():
+    kept = btf.Cache()
+    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
+    return kept
+
+
+@pytest.fixture
+def options(cache):
+    return ebpfpy.CollectionOptions(cache=cache)
+
+
+def descriptors():
+    """What is open, apart from kernel types that are mapped."""
+    gc.collect()
+    numbers = os.listdir("/proc/self/fd")
+    links = [os.readlink(f"/proc/self/fd/{number}") for number in numbers if os.path.exists(f"/proc/self/fd/{number}")]
+    return sorted(target for target in links if "bpf" in target or "btf" in target)
+
+
+def objects_called(*names):
+    """The programs and maps in the kernel that have one of the names, once it has had time to let go of others."""
+    end = time.monotonic() + 10
+    while (found := [name for name in _names() if name in names]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
+def _names():
+    for kind, info in (("prog", sys.prog_info), ("map", sys.map_info)):
+        number = 0
+        while (number := sys.next_id(kind, number)) is not None:
+            try:
+                with sys.fd_by_id(kind, number) as fd:
+                    yield info(fd).name
+            except FileNotFoundError:
+                continue
+
+
+# --- the verifier -------------------------------------------------------------------------------------
+
+
+def test_the_verifiers_reason_is_the_message_and_its_log_an_attribute():
+    spec = collection_of(program_of([asm.exit_()], name="no_result"))
+    with pytest.raises(VerifierError) as caught:
+        ebpfpy.Collection(spec)
+    error = caught.value
+    assert error.reason == "R0 !read_ok"
+    assert str(error).startswith("program no_result: R0 !read_ok [EACCES]")
+    assert "0: (95) exit" in error.log
+    assert error.program == "no_result"
+    assert error.errno == errno.EACCES
+    assert isinstance(error, KernelError)
+    assert isinstance(error, PermissionError)
+
+
+def test_a_refusal_with_einval_is_no_permission_error():
+    spec = collection_of(program_of([asm.mov_imm(0, 0), asm.jump(-2), asm.exit_()]))
+    with pytest.raises(VerifierError) as caught:
+        ebpfpy.Collection(spec)
+    assert caught.value.errno == errno.EINVAL
+    assert not isinstance(caught.value, PermissionError)
+
+
+def test_a_log_that_does_not_fit_is_asked_for_again_until_it_does():
+    code = [asm.mov_imm(1, number) for number in range(3000)]
+    spec = collection_of(program_of([*code, asm.exit_()]))
+    options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=1, log_size=128))
+    with pytest.raises(VerifierError) as caught:
+        ebpfpy.Collection(spec, options)
+    assert caught.value.reason == "R0 !read_ok"
+    assert caught.value.log.count("\n") > 3000
+
+
+def test_a_log_can_be_had_of_a_program_that_loads():
+    spec = collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))
+    options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=2))
+    with ebpfpy.Collection(spec, options) as collection:
+        assert "(95) exit" in collection.programs["by_hand"].log
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.programs["by_hand"].log == ""
+
+
+def test_a_poisoned_relocation_is_named_instead_of_an_unknown_helper(older_types):
+    options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(kernel_types=[older_types]))
+    with pytest.raises(VerifierError) as caught:
+        ebpfpy.load_collection(path_of("core_many.bpf.o"), options)
+    error = caught.value
+    assert error.program == "many_task_struct"
+    assert "CO-RE relocation byte_off of" in error.reason
+    assert "struct task_struct.saved_state" in error.reason
+    assert "no member 'saved_state'" in error.reason
+    assert "invalid func unknown" not in error.log
+    assert "195896080" not in str(error)
+
+
+def poisoned_subprogram():
+    """A program whose second function has a relocation without an answer."""
+    types = ebpfpy.load_collection_spec(path_of("tun.bpf.o")).types
+    local = types.type_id(types.type_by_name("ebpfpy_no_such_type", btf.Struct))
+    code = [
+        asm.mov_imm(1, 0),
+        asm.call_local(2),
+        asm.mov_imm(0, 0),
+        asm.exit_(),
+        asm.mov_imm(0, 0),
+        asm.exit_(),
+    ]
+    field = core.Relocation(types, local, "0:0", core.RelocationKind.BYTE_OFF, insn=4, function="inner")
+    return program_of(code, relocations=(field,))
+
+
+def test_a_poisoned_relocation_in_a_subprogram_is_found_too(older_types):
+    options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(kernel_types=[older_types]))
+    with pytest.raises(VerifierError, match=r"byte_off of .*struct ebpfpy_no_such_type\.member"):
+        ebpfpy.Collection(collection_of(poisoned_subprogram()), options)
+
+
+def test_a_poisoned_relocation_that_is_never_reached_does_no_harm():
+    with ebpfpy.load_collection(path_of("core_kinds.bpf.o")) as collection:
+        poisoned = [fixup for program in collection.programs.values() for fixup in program.fixups if fixup.poisoned]
+    assert {fixup.kind for fixup in poisoned} >= {core.RelocationKind.BYTE_OFF}
+
+
+# --- rights -------------------------------------------------------------------------------------------
+
+ATTEMPT = """
+import json, sys, ebpfpy
+from ebpfpy import btf, link
+steps = {
+    "load": lambda: ebpfpy.load_collection(sys.argv[1]).close(),
+    "ids": lambda: [handle.close() for handle in btf.iter_handles()],
+}
+for name in sys.argv[2:]:
+    try:
+        steps[name]()
+    except ebpfpy.EbpfError as error:
+        print(json.dumps([isinstance(error, PermissionError), getattr(error, "errno_name", ""), str(error)]))
+    else:
+        print(json.dumps(None))
+"""
+
+
+def attempt(step, *lacking, path="demo.bpf.o"):
+    """What comes of a step in a process without some capabilities: None, or an error's class, number and text."""
+    bounding = ",".join(f"-{name}" for name in lacking)
+    drop = ["setpriv", f"--bounding-set={bounding}", f"--inh-caps={bounding}"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*drop, python.executable, "-c", ATTEMPT, path_of(path), step],
+        capture_output=True, text=True, check=False, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return json.loads(done.stdout)
+
+
+def test_without_any_right_the_error_names_cap_bpf():
+    permission, number, text = attempt("load", "bpf", "perfmon", "sys_admin", "net_admin")
+    assert (permission, number) == (True, "EPERM")
+    assert "CAP_BPF" in text
+    assert "lacks CAP_BPF" in text
+
+
+def test_with_cap_bpf_alone_a_tracing_program_is_refused_and_cap_perfmon_named():
+    permission, number, text = attempt("load", "perfmon", "sys_admin", "net_admin")
+    assert (permission, number) == (True, "EPERM")
+    assert "program on_exec" in text
+    assert "CAP_PERFMON" in text
+
+
+def test_with_cap_bpf_and_cap_perfmon_the_demo_loads():
+    assert attempt("load", "sys_admin", "net_admin") is None
+
+
+def test_ids_need_cap_sys_admin_and_the_error_says_so():
+    permission, _, text = attempt("ids", "bpf", "perfmon", "sys_admin")
+    assert permission
+    assert "CAP_SYS_ADMIN" in text
+
+
+# --- objects and blueprints that cannot be loaded -----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in TESTDATA.glob("*-eb.o")))
+def test_an_object_of_the_other_byte_order_is_read_but_not_loaded(name):
+    spec = ebpfpy.load_collection_spec(path_of(name))
+    assert spec.byte_order == "big"
+    with pytest.raises(UnsupportedError, match="big-endian code cannot be loaded on this little-endian machine"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_program_of_the_other_byte_order_in_a_right_collection_is_refused():
+    program = ebpfpy.load_collection_spec(path_of("demo-clang19-eb.o")).programs["on_exec"]
+    with pytest.raises(UnsupportedError, match="program on_exec: big-endian code"):
+        ebpfpy.Collection(collection_of(program))
+
+
+def test_a_map_in_the_old_style_is_refused_with_what_to_write_instead():
+    with pytest.raises(ElfError, match=r'in a section "\.maps"'):
+        ebpfpy.load_collection(path_of("legacy_maps.bpf.o"))
+
+
+def test_a_program_of_an_unknown_section_says_which():
+    spec = ebpfpy.load_collection_spec(path_of("sections.bpf.o"))
+    with pytest.raises(UnsupportedError, match="section 'mystery/section'"):
+        ebpfpy.Collection(collection_of(spec.programs["p_unknown"]))
+
+
+def test_a_reference_to_a_map_that_is_not_there_names_both():
+    program = program_of(
+        [asm.ld_map_fd(1, 0), asm.mov_imm(0, 0), asm.exit_()],
+        references=(Reference(0, ReferenceKind.MAP, "nowhere"),),
+    )
+    with pytest.raises(InputError, match="program by_hand refers to map 'nowhere', which is not there"):
+        ebpfpy.Collection(collection_of(program))
+
+
+# --- tracepoints --------------------------------------------------------------------------------------
+
+
+def tracepoint(attach_type, kind, to, section):
+    code = [asm.mov_imm(0, 0), asm.exit_()]
+    return program_of(code, kind=kind, section=f"{section}/{to}", attach_type=attach_type, attach_to=to)
+
+
+def test_a_tracepoint_with_types_that_is_not_there_is_not_found_and_neighbours_are_named():
+    program = tracepoint(sys.AttachType.TRACE_RAW_TP, sys.ProgramType.TRACING, "sched_swich", "tp_btf")
+    with pytest.raises(TargetNotFoundError, match="no tracepoint 'sched_swich'") as caught:
+        ebpfpy.Collection(collection_of(program))
+    assert caught.value.searched[0] == "vmlinux"
+    assert "sched_switch" in str(caught.value)
+    assert "btf_trace_" not in str(caught.value)
+
+
+def test_a_raw_tracepoint_that_is_not_there_is_refused_when_it_is_attached():
+    program = tracepoint(None, sys.ProgramType.RAW_TRACEPOINT, "no_such_event", "raw_tp")
+    with ebpfpy.Collection(collection_of(program)) as collection:
+        with pytest.raises(FileNotFoundError, match="no tracepoint 'no_such_event'") as caught:
+            link.attach(collection.programs["by_hand"])
+        assert isinstance(caught.value, KernelError)
+        assert "by_hand to raw tracepoint no_such_event" in str(caught.value)
+
+
+def test_a_section_without_a_target_is_an_error_that_says_so():
+    program = tracepoint(sys.AttachType.TRACE_FENTRY, sys.ProgramType.TRACING, "", "fentry")
+    with pytest.raises(TargetNotFoundError, match="says no attach target"):
+        ebpfpy.Collection(collection_of(program))
+    program = tracepoint(None, sys.ProgramType.RAW_TRACEPOINT, "", "raw_tp")
+    with (
+        ebpfpy.Collection(collection_of(program)) as collection,
+        pytest.raises(InputError, match="names no tracepoint"),
+    ):
+        link.attach(collection.programs["by_hand"])
+
+
+def test_what_cannot_be_attached_by_its_name_says_so():
+    spec = collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))
+    with (
+        ebpfpy.Collection(spec) as collection,
+        pytest.raises(UnsupportedError, match=r"section 'socket' \(SOCKET_FILTER\) cannot be attached by its name"),
+    ):
+        link.attach(collection.programs["by_hand"])
+
+
+# --- maps ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "key_size", "value_size", "max_entries"),
+    [
+        (sys.MapType.HASH, 4, 4, 0),
+        (sys.MapType.HASH, 0, 4, 1),
+        (sys.MapType.ARRAY, 8, 4, 1),
+        (sys.MapType.ARRAY, 4, 1 << 31, 1 << 31),
+        (sys.MapType.RINGBUF, 4, 0, 4096),
+    ],
+)
+def test_a_map_that_the_kernel_refuses_is_named(kind, key_size, value_size, max_entries):
+    broken = ebpfpy.MapSpec("broken", kind, key_size=key_size, value_size=value_size, max_entries=max_entries)
+    with pytest.raises(KernelError, match="map broken: BPF_MAP_CREATE: ") as caught:
+        ebpfpy.Collection(collection_of(maps=[broken]))
+    assert caught.value.errno in (errno.EINVAL, errno.E2BIG, errno.ENOMEM)
+
+
+# --- nothing is left ----------------------------------------------------------------------------------
+
+
+GOOD, MAP = f"good{os.getpid()}", f"map{os.getpid()}"
+"""What loads before the failure."""
+
+
+def spec_with(*programs):
+    good = program_of([asm.mov_imm(0, 0), asm.exit_()], name=GOOD)
+    maps = [ebpfpy.MapSpec(f"{MAP}_{number}", sys.MapType.ARRAY, 4, 4, 1) for number in range(3)]
+    return collection_of(good, *programs, maps=maps)
+
+
+FAILURES = {
+    "verifier": lambda: spec_with(program_of([asm.exit_()])),
+    "relocation": lambda: spec_with(poisoned_subprogram()),
+    "target": lambda: spec_with(
+        tracepoint(sys.AttachType.TRACE_FENTRY, sys.ProgramType.TRACING, "no_such_function", "fentry")
+    ),
+    "section": lambda: ebpfpy.load_collection_spec(path_of("sections.bpf.o")),
+    "map": lambda: collection_of(
+        maps=[ebpfpy.MapSpec(f"{MAP}_0", sys.MapType.ARRAY, 4, 4, 1), ebpfpy.MapSpec("not", sys.MapType.ARRAY, 4, 4, 0)]
+    ),
+}
+
+
+@pytest.mark.parametrize("why", FAILURES)
+def test_a_failed_load_leaves_no_descriptor_and_no_object_in_the_kernel(why, options):
+    spec = FAILURES[why]()
+    before = descriptors()
+    with pytest.raises(EbpfError) as caught:
+        ebpfpy.Collection(spec, options)
+    assert descriptors() == before
+    assert not objects_called(GOOD, f"{MAP}_0", f"{MAP}_2"), caught.value
