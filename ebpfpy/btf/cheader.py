@@ -18,10 +18,9 @@ Works on the raw words: a vmlinux of 126,000 types is half a second's work.
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
-from bisect import bisect_left
-from itertools import compress
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -220,19 +219,30 @@ class _Header(Writer):
                 before, _, _, mentioned, tag = inner
                 if not before.startswith("const "):
                     known[type_id] = (f"const {before}", "", PLAIN, mentioned, tag)
+        functions: list[tuple[int, int]] = []
+        fields, bits, kinds = self.fields, 8 * self.pointer_size, self.kinds
         for type_id in self._of_kind(_PTR):
-            inner = known.get(words[starts[type_id] + 2])
-            if inner is not None and not inner[2]:
+            target = words[starts[type_id] + 2]
+            inner = known.get(target)
+            if inner is None:
+                if target < len(kinds) and kinds[target] == _PROTO:
+                    functions.append((type_id, target))
+            elif not inner[2]:
                 before, _, _, mentioned, tag = inner
-                known[type_id] = (f"{before}*", "", POINTER, mentioned, tag)
+                before += "*"
+                known[type_id] = (before, "", POINTER, mentioned, tag)
+                fields[type_id] = (before, "", bits, bits, tag, mentioned)
+        for type_id, proto in functions:
+            start = starts[proto]
+            count = words[start + 1] & VLEN_MASK
+            if words[start + 2] in known and all(map(known.__contains__, words[start + 4 : start + 3 + 2 * count : 2])):
+                before, behind, _, mentioned, tag = self.function(words, start, count)
+                known[type_id] = (f"{before}(*", f"){behind}", POINTER, mentioned, tag)
 
     def _of_kind(self, *wanted: int) -> list[int]:
         """The own types of some kinds, by id."""
-        kinds = self.kinds
-        chosen = compress(range(len(kinds)), kinds.translate(bytes(kind in wanted for kind in range(256))))
-        found = list(chosen)
-        del found[: bisect_left(found, self.first_id)]
-        return found
+        pattern = re.compile(b"[" + bytes(wanted) + b"]")
+        return [match.start() for match in pattern.finditer(self.kinds, self.first_id)]
 
     def _sorted(self) -> tuple[list[int], ...]:
         """The ids of own structs and unions, typedefs, enums, forward declarations, declaration tags."""
@@ -282,6 +292,7 @@ class _Header(Writer):
                 number += 1
                 made = f"{name}___{number}"
             if made != name:
+                tags.setdefault(made, 1)
                 renamed[type_id] = made
 
     def enumerators(self, names: list[str]) -> list[str]:
@@ -426,7 +437,7 @@ class _Header(Writer):
     def _composite(self, type_id: int, start: int, kind: int) -> str:
         name = self.renamed.get(type_id) or self.names[self.words[start]]
         tag = f"union {name}" if kind == _UNION else f"struct {name}"
-        shape = self.shapes[type_id]
+        shape = self.shapes.pop(type_id)  # thousands that nobody asks for again
         self.declared.add(tag)
         if shape.inner:
             self.inner += shape.inner
@@ -540,10 +551,12 @@ def _all_records(spec: Spec) -> tuple[array[int], array[int]]:
     specs = [spec]
     while specs[-1].base is not None:
         specs.append(specs[-1].base)
-    words, starts = array("I", (0, 0, 0)), array("I", (0,))
+    words, starts = array("I"), array("I", (0,))
     for each in reversed(specs):
         len(each)  # finds all records, or the fault among them
         before = len(words)
         words.frombytes(each._words.cast("B"))
-        starts.extend([before + start for start in each._starts])
+        starts.extend([before + start for start in each._starts] if before else each._starts)
+    starts[0] = len(words)  # void
+    words.extend((0, 0, 0))
     return words, starts

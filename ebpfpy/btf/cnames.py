@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from itertools import accumulate, count
-from operator import add
+from itertools import accumulate, compress, count
+from operator import add, not_
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ _NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def identifier(name: str) -> str:
-    """The name if C allows it, else one like it: ``core__fmt`` for ``core::fmt``, ``if_`` for ``if``, ``_3`` for `3`."""
+    """The name if C allows it, else one like it.
+
+    So ``core::fmt`` becomes ``core__fmt``, ``if`` becomes ``if_``, and ``3c`` becomes ``_3c``. The empty name stays
+    empty.
+    """
     if name.isascii() and name.isidentifier():
         return name if name not in KEYWORDS else f"{name}_"
     if not name:
@@ -68,7 +72,7 @@ class Identifiers(dict[int, str]):
         # each string has a NUL behind it: the n-th one starts n bytes later than the lengths before it say
         starts = list(map(add, accumulate(map(len, names), initial=spec._first_string), count()))
         self.update(zip(starts, names, strict=False))
-        unfit = [index for index, fits in enumerate(map(str.isidentifier, names)) if not fits]
+        unfit = list(compress(count(), map(not_, map(str.isidentifier, names))))
         for word in KEYWORDS.intersection(names):
             index = -1
             with suppress(ValueError):  # no further one

@@ -26,12 +26,13 @@ from ebpfpy.errors import InputError
 from . import types as t
 from .cdecl import c_text
 from .cformat import format_c
-from .layout import resolve, sizeof
+from .layout import MAX_DEPTH, resolve, sizeof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_LINES = 1 << 20
+_MOST_TABS = 64
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
 _Item: TypeAlias = "tuple[str, t.Type, int, int, int, int]"
@@ -99,7 +100,7 @@ class _Dump:
                 work.pop()
                 continue
             prefix, kind, at, bit, width, depth = item
-            pad = self.indent * depth
+            pad = self.indent * min(depth, _MOST_TABS)
             end = "," + (" " if self.compact else self.line)
             if width:
                 done.append(f"{pad}{prefix}{self._bits(kind, at * 8 + bit, width)}{end}")
@@ -154,8 +155,8 @@ class _Dump:
             self._open(done, work, depth, end)
             work.append(self._elements(under.element, at, count, depth + 1))
         elif isinstance(under, (t.Struct, t.Union)):
-            if depth > _MOST_LINES:
-                raise InputError(f"{under!r} contains itself")
+            if depth > MAX_DEPTH:
+                raise InputError(f"{under!r} contains itself, or is nested more than {MAX_DEPTH} deep")
             self._open(done, work, depth, end)
             work.append(self._members(under, at, depth + 1))
         else:
@@ -163,7 +164,7 @@ class _Dump:
 
     def _open(self, done: list[str], work: list[str | Iterator[_Item]], depth: int, end: str) -> None:
         done.append(f"{{{self.line}")
-        work.append(f"{self.indent * depth}}}{end}")
+        work.append(f"{self.indent * min(depth, _MOST_TABS)}}}{end}")
 
     def _elements(self, of: t.Type, at: int, count: int, depth: int) -> Iterator[_Item]:
         size = sizeof(of)
@@ -203,6 +204,8 @@ class _Dump:
 
     def _raw_bits(self, offset: int, width: int) -> int:
         start, end = offset // 8, (offset + width + 7) // 8
+        if not width or end > len(self.view):
+            raise InputError(f"a bitfield of {width} bits at bit {offset} is not within {len(self.view)} bytes")
         number = int.from_bytes(self.view[start:end], self.order)
         shift = offset % 8 if self.order == "little" else 8 * (end - start) - offset % 8 - width
         return number >> shift & (1 << width) - 1

@@ -29,6 +29,8 @@ _PER_CPU = frozenset(
     }
 )
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+_BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
+_ENOTSUPP = 524  # the kernel's own number, which no C library knows
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 # types whose kernel code refuses key and value types
 _WITHOUT_BTF = _RINGS | {
@@ -215,16 +217,33 @@ class Map(MutableMapping[Any, Any]):
             yield key
 
     def items(self) -> Any:
-        """Decoded pairs, fetched in batches where the kernel can (5.6)."""
-        return dict(self._pairs()).items() if self._key_hashable else list(self._pairs())
+        """Decoded pairs as they are now, fetched in batches where the map's type has them (Linux 5.6).
+
+        A list of pairs where keys are structs, which decode to dicts and cannot be keys of one.
+        """
+        pairs = list(self._pairs())
+        return dict(pairs).items() if self._key_hashable else pairs
 
     @property
     def _key_hashable(self) -> bool:
         return self.spec.key is None or not isinstance(self._key.decode(bytes(self.spec.key_size)), (dict, list))
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        sizes = self.spec.key_size, self._value_bytes
+        if self.type in _BATCHED:
+            try:
+                batches = list(sys.map_batches(self._fd, key_size=sizes[0], value_size=sizes[1]))
+            except KernelError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, _ENOTSUPP):
+                    raise
+            else:
+                for batch in batches:
+                    for at in range(batch.elements):
+                        key = batch.keys[at * sizes[0] : (at + 1) * sizes[0]]
+                        yield self._key.decode(key), self._decode(batch.values[at * sizes[1] : (at + 1) * sizes[1]])
+                return
         for key in self._raw_keys():
-            data = sys.map_lookup(self._fd, key, self._value_bytes)
+            data = sys.map_lookup(self._fd, key, sizes[1])
             if data is not None:
                 yield self._key.decode(key), self._decode(data)
 

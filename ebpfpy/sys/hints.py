@@ -95,7 +95,9 @@ def _permission(command: Command) -> str:
     if missing and command in _ACCOUNTED and _text("/proc/sys/kernel/unprivileged_bpf_disabled") in ("1", "2"):
         causes.append("kernel.unprivileged_bpf_disabled is set")
     if not missing:
-        causes += _privileged_causes(command, status)
+        # the program's type says which of these is needed; one that is not there is the likelier cause
+        lacking = [name for name in _CAPABILITIES if name in rest and not admin and not _has(effective, name)]
+        causes += [f"this process lacks {' and '.join(lacking)}"] if lacking else _privileged_causes(command, status)
     return what + (": " + ", ".join(causes) if causes else "")
 
 

@@ -1,21 +1,25 @@
 """C files that compile only if a header gives the types the layout that BTF has.
 
-`assertions`: a `_Static_assert` for the size of every struct, union and enum with a tag and of every typedef of one without,
-and for the offset of every member that is no bitfield, with those of members that have no type name of their own.
+`assertions`: a `_Static_assert` for the size of every struct, union and enum with a tag and of every typedef of one
+without, and for the offset of every member that is no bitfield, with those of members that have no type name of their
+own.
 
-`bitfields`: C has no constant expression for where a bitfield is. So each becomes a variable in which only it is set; the
-compiler puts the variables into a section of the object file, where `wrong_bitfields` finds the bits.
+`bitfields`: C has no constant expression for where a bitfield is. So each becomes a variable in which only it is set;
+the compiler puts the variables into a section of the object file, where `wrong_bitfields` finds the bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from elftools.elf.elffile import ELFFile
 
 from ebpfpy import btf
 from ebpfpy.btf.cheader import _Header
 from ebpfpy.btf.cnames import identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LONGEST = 1 << 16
 """Bytes of a struct that becomes a variable."""
@@ -62,6 +66,7 @@ class Proof:
         return None
 
     def _members(self, of: btf.Struct | btf.Union, path: str, start: int) -> Iterator[tuple[str, int, int, bool]]:
+        seen: set[str] = set()
         for member in of.members:
             under = btf.resolve(member.type)
             at = start + member.offset_bits
@@ -70,7 +75,13 @@ class Proof:
                     yield from self._members(under, path, at)
                 continue
             here = path + identifier(member.name)
+            if here in seen:
+                here += "___2"
+            seen.add(here)
             boolean = isinstance(under, btf.Int) and under.bool
+            if isinstance(under, btf.Int) and under.bits != under.size * 8:  # legacy
+                yield here, at + under.bit_offset, under.bits, boolean
+                continue
             yield here, at, member.bitfield_size, boolean
             steps = ""
             kind = member.type
@@ -89,9 +100,7 @@ class Proof:
         """A C file that compiles only if all sizes and offsets are right."""
         lines = [f'#include "{header}"']
         lines += [f'_Static_assert(sizeof({name}) == {size}, "");' for name, size in self.sizes]
-        lines += [
-            f'_Static_assert(__builtin_offsetof({name}, {path}) == {at}, "");' for name, path, at in self.offsets
-        ]
+        lines += [f'_Static_assert(__builtin_offsetof({name}, {path}) == {at}, "");' for name, path, at in self.offsets]
         return "\n".join(lines) + "\n"
 
     def bitfield_variables(self, header: str) -> str:
@@ -107,15 +116,19 @@ class Proof:
         right, wrong = 0, []
         with open(object_file, "rb") as stream:
             elf = ELFFile(stream)
-            data = {index: section.data() for index, section in enumerate(elf.iter_sections()) if section.name == ".data"}
+            data = {
+                index: section.data() for index, section in enumerate(elf.iter_sections()) if section.name == ".data"
+            }
             symbols = {s.name: s for s in elf.get_section_by_name(".symtab").iter_symbols()}
         for index, (name, size, path, offset, width, _) in enumerate(self.bitfields):
             if size > _LONGEST:
                 continue
             symbol = symbols[f"v{index}"]
             start = symbol["st_value"]
-            number = int.from_bytes(data[symbol["st_shndx"]][start : start + size], "little")
-            if number == (1 << width) - 1 << offset:
+            order = self.spec.byte_order
+            number = int.from_bytes(data[symbol["st_shndx"]][start : start + size], order)
+            shift = offset if order == "little" else 8 * size - offset - width
+            if number == (1 << width) - 1 << shift:
                 right += 1
             else:
                 wrong.append(f"{name}.{path}: bits {offset}+{width}, compiled {number:#x}")
