@@ -1,10 +1,11 @@
-"""For all tests: how many examples hypothesis tries.
+"""For all tests: how many examples hypothesis tries, and signals as a terminal gives them.
 
 `ci` is the same on every run, `dev` looks for something new each time, `thorough` looks long. Chosen by the
 environment: CI=true, or HYPOTHESIS_PROFILE=NAME. Deadlines are off: emulated machines are slow, and not evenly.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +17,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 1 << 20
 _MOST_TABS = 64
+_WIDEST = 16
+"""Bytes of the largest integer."""
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
 _Item: TypeAlias = "tuple[str, t.Type, int, int, int, int]"
@@ -228,6 +230,8 @@ class _Dump:
             address = int.from_bytes(self.view[at : at + self.pointer_size], self.order)
             return f"(void *){address:#x}" if address else "NULL"
         if isinstance(of, (t.Int, t.Enum)):
+            if not 0 < of.size <= _WIDEST:
+                raise InputError(f"{of!r}: no number has {of.size} bytes")
             if isinstance(of, t.Int) and (of.bits != of.size * 8 or of.bit_offset):
                 return self._bits(of, at * 8 + of.bit_offset, of.bits)
             return self._shown(of, int.from_bytes(self.view[at : at + of.size], self.order, signed=of.signed))
