@@ -24,16 +24,16 @@ def supplied():
     return spec
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def values():
-    """The variables of that object after its programs have run."""
+    """The variables of that object after its programs have run; it is closed again."""
     with ebpfpy.Collection(supplied()) as collection:
         links = [link.attach(program) for program in collection.programs.values()]
         try:
             deadline = time.monotonic() + 10
             while not collection.variables["runs"].get() and time.monotonic() < deadline:
                 os.getppid()
-            yield {name: variable.get() for name, variable in collection.variables.items()}
+            return {name: variable.get() for name, variable in collection.variables.items()}
         finally:
             for each in links:
                 each.close()
