@@ -61,7 +61,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sys
@@ -408,7 +408,10 @@ class Reader:
                 if self._closed:
                     raise self._closed_error()
                 pending = self._pending
-                records = [pending.popleft()[1] for _ in range(min(limit, len(pending)))]
+                records: list[bytes] = []
+                with suppress(IndexError):  # other threads may take some at the same time
+                    while len(records) < limit:
+                        records.append(pending.popleft()[1])
                 if not pending:
                     self._ring.release(self._walked)
             if records:

@@ -132,7 +132,10 @@ def judge(step: Step, status: int, start: float) -> Outcome:
     if not step.tests:
         return Outcome(failed=[f"{step.name} (exit {status})"]) if status else Outcome(passed=1)
     outcome = count(report(step.name))
-    if status == NO_TESTS and not outcome.failed:
+    counted = outcome.passed or outcome.failed or outcome.skipped
+    if status == 0 and not counted:
+        outcome.failed.append(f"{step.name} left no report of its tests")
+    elif status == NO_TESTS and not outcome.failed:
         outcome.skipped["there are no tests"] += 1
     elif status and not outcome.failed:
         outcome.failed.append(f"{step.name} ended with exit {status}")

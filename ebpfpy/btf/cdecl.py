@@ -82,6 +82,8 @@ MARK, MARK_END = "\x01", "\x02"
 _MARKED = re.compile("\x01([0-9]+)\x02")
 _QUALIFIERS: dict[int, str] = {_CONST: "const ", _VOLATILE: "volatile ", _RESTRICT: "restrict "}
 _STEPS = frozenset({_PTR, _ARRAY, _CONST, _VOLATILE, _RESTRICT, _TYPE_TAG})
+_EASY = frozenset({_PTR, _ARRAY, _CONST})
+_OPENING = frozenset("[(")
 _BOTTOMS = frozenset({_INT, _FLOAT, _STRUCT, _UNION, _ENUM, _ENUM64, _FWD, _TYPEDEF})
 _PASSED = frozenset({_TYPEDEF, _CONST, _VOLATILE, _RESTRICT, _TYPE_TAG})
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(\([\w ,.+-]*\))?", re.ASCII)
@@ -202,9 +204,10 @@ class Writer:
         if kind in _BOTTOMS:
             found = known[type_id] = self._bottom(type_id, kind, words, at, info)
             return found
-        if kind not in (_PTR, _CONST):
+        if kind not in _EASY:
             return None
-        target = words[at + 2]
+        target = words[at + 3] if kind == _ARRAY else words[at + 2]
+        count = words[at + 5] if kind == _ARRAY else 0
         inner = known.get(target)
         if inner is None:
             words, at = self.locate(target)
@@ -214,15 +217,22 @@ class Writer:
                 return None
             inner = known[target] = self._bottom(target, below, words, at, info)
         before, behind, level, mentioned, tag = inner
-        if kind == _PTR:
-            if behind or len(before) > _LONG:
-                return None
-            found = (f"{before}*", "", POINTER, mentioned, tag)
-        elif level or behind or before.startswith("const "):
+        if len(before) + len(behind) > _LONG:
             return None
-        else:
-            found = (f"const {before}", "", PLAIN, mentioned, tag)
-        known[type_id] = found
+        if kind == _PTR:
+            if behind[:1] in _OPENING:
+                before, behind = f"{before}(*", f"){behind}"
+            else:
+                before = f"{before}*"
+            level = POINTER
+        elif kind == _ARRAY:
+            behind = f"[{count}]{behind}"
+        elif level == POINTER:
+            if not before.endswith("const "):
+                before = f"{before}const "
+        elif level == PLAIN and not before.startswith("const "):
+            before = f"const {before}"
+        found = known[type_id] = (before, behind, level, mentioned, tag)
         return found
 
     def _chain(self, type_id: int) -> tuple[list[tuple[int, Words, int]], int]:

@@ -219,9 +219,12 @@ class _Header(Writer):
                 before, _, _, mentioned, tag = inner
                 if not before.startswith("const "):
                     known[type_id] = (f"const {before}", "", PLAIN, mentioned, tag)
+        pointers = self._of_kind(_PTR)
+        self.sizes.update(dict.fromkeys(pointers, self.pointer_size))
+        self.aligns.update(dict.fromkeys(pointers, self.pointer_size))
         functions: list[tuple[int, int]] = []
         fields, bits, kinds = self.fields, 8 * self.pointer_size, self.kinds
-        for type_id in self._of_kind(_PTR):
+        for type_id in pointers:
             target = words[starts[type_id] + 2]
             inner = known.get(target)
             if inner is None:
@@ -360,7 +363,8 @@ class _Header(Writer):
                     state[slot] = _DONE
                     kind, start = kinds[current], starts[current]
                     if key & 2:
-                        settle(current, words, start, words[start + 1])
+                        if kind != _PTR or current < first:
+                            settle(current, words, start, words[start + 1])
                         if kind in _COMPOSITES and current >= first and words[start]:
                             yield self._composite(current, start, kind)
                     elif kind == _TYPEDEF and current >= first:
@@ -391,7 +395,7 @@ class _Header(Writer):
                     below = kinds[target]
                     if state[target << 1] == _DONE or (below in _COMPOSITES and words[starts[target]]):
                         state[slot] = _DONE
-                        if key & 2:
+                        if key & 2 and current < first:
                             settle(current, words, start, words[start + 1])
                         continue
                     state[slot] = _ENTERED
@@ -400,23 +404,26 @@ class _Header(Writer):
                     continue
                 state[slot] = _ENTERED
                 push(key | 1)
-                if kind in _DECORATIONS:
-                    push(words[start + 2] << 2 | key & 2)
-                elif kind == _TYPEDEF:
-                    push(words[start + 2] << 2 | key & 2)
-                    if key & 2:
-                        push(current << 2)
-                elif kind == _ARRAY:
-                    push(words[start + 3] << 2 | 2)
-                elif kind == _PROTO:
-                    count = words[start + 1] & VLEN_MASK
-                    stack += [param << 2 for param in words[start + 2 + 2 * count : start + 3 : -2]]
-                    push(words[start + 2] << 2)
+                stack += self._parts(kind, start, key)
         except IndexError:
             raise BtfError(
                 f"{describe_with_id(self.spec, current)} refers to an id that no type has",
                 source=self.spec.name or "BTF",
             ) from None
+
+    def _parts(self, kind: int, start: int, key: int) -> list[int]:
+        """The questions that the answer to one depends on, the first one last; for what is no struct and no pointer."""
+        words = self.words
+        if kind in _DECORATIONS:
+            return [words[start + 2] << 2 | key & 2]
+        if kind == _TYPEDEF:
+            return [words[start + 2] << 2 | 2, key & ~3] if key & 2 else [words[start + 2] << 2]
+        if kind == _ARRAY:
+            return [words[start + 3] << 2 | 2]
+        if kind == _PROTO:
+            last = start + 2 + 2 * (words[start + 1] & VLEN_MASK)
+            return [*(param << 2 for param in words[last : start + 3 : -2]), words[start + 2] << 2]
+        return []
 
     # --- texts ----------------------------------------------------------------------------------
 
@@ -450,7 +457,9 @@ class _Header(Writer):
         text = f"{tag} {{\n\t{members}\n{end}"
         if MARK in text:
             text = self.expand(text)
-        self._spend(len(text))
+        self.budget -= len(text)
+        if self.budget < 0:
+            self._spend(0)
         if self.inner or self.aliases:
             return f"{self._forward()}{text}"
         if self.outer:

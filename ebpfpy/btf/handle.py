@@ -7,6 +7,7 @@ unloaded and loaded again gets a new one.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import sys
@@ -16,6 +17,9 @@ from .spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LOG_SIZE, _MAX_LOG = 1 << 16, 1 << 26
 
 
 class HandleInfo(NamedTuple):
@@ -42,6 +46,20 @@ class HandleInfo(NamedTuple):
     def is_module(self) -> bool:
         """Whether it is a module's: split BTF on the kernel's own."""
         return self.kernel and self.name != "vmlinux"
+
+
+def _load_with_log(data: bytes, name: str, first: KernelError) -> sys.Fd:
+    """Try again with a log that grows until it fits; the refusal that comes back is the first one's."""
+    size = _LOG_SIZE
+    while True:
+        try:
+            return sys.btf_load(data, name=name, log_level=1, log_size=size)[0]
+        except KernelError as error:
+            if error.errno == errno.ENOSPC and size < _MAX_LOG:
+                size = min(_MAX_LOG, max(error.log_true_size, 4 * size))
+                continue
+            first.log = error.log
+            raise first from None
 
 
 class Handle:
@@ -88,7 +106,7 @@ class Handle:
         except KernelError as error:
             if isinstance(error, PermissionError):
                 raise
-            return cls(sys.btf_load(data, name=name, log_level=1, log_size=1 << 16)[0])
+            return cls(_load_with_log(data, name, error))
 
     @property
     def info(self) -> HandleInfo:
@@ -127,10 +145,14 @@ class Handle:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._fd.closed
+
     def __repr__(self) -> str:
-        if self._fd.closed:
-            return "<Handle closed>"
-        return f"<Handle id {self.info.id} {self.info.name or '(anon)'}>"
+        what = f"id {self._info.id} {self._info.name or '(anon)'} " if self._info is not None else ""
+        return f"<Handle {what}{'closed' if self._fd.closed else f'fd {self._fd.fileno()}'}>"
 
 
 def iter_handles() -> Iterator[Handle]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from ebpfpy.errors import BtfError, InputError, NotFoundError, UnsupportedError
+from ebpfpy.errors import BtfError, InputError, NotFoundError, UnsupportedError, kernel_error
 from ebpfpy.sys.filemap import map_read_only
 
 from .elfsection import sections
@@ -41,7 +42,7 @@ def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
     Raises:
         BtfError, ElfError: it is malformed, or something else altogether; the error says what it looks like.
         NotFoundError: an ELF file without BTF.
-        OSError: the file cannot be read.
+        KernelError: the file cannot be read; also the matching OSError.
     """
     data, name = _contents(source)
     return _from_bytes(data, base, name)
@@ -136,13 +137,27 @@ def _contents(source: Source) -> tuple[Any, str]:
         name = _stem(path)
         if path.startswith(SYSFS + "/"):
             return _read_sysfs(path, shared=name == "vmlinux"), name
-        with open(path, "rb") as file:
-            return file.read(), name
+        return _read_file(path), name
+    if not hasattr(source, "read"):
+        raise InputError(f"BTF is read from a path, bytes or a binary file, not from {type(source).__name__}")
     data = source.read()
     if not isinstance(data, bytes):
         raise InputError("the reader returns text: open the file in binary mode")
     name = getattr(source, "name", "")
     return data, _stem(name) if isinstance(name, str) else ""
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise kernel_error(error.errno or errno.EIO, "open", subject=path) from error
+    except ValueError as error:  # a NUL in the path
+        raise InputError(f"{path!r} is no path: {error}") from None
+    if len(data) > MAX_SIZE:
+        raise BtfError(f"larger than {MAX_SIZE} bytes", source=path)
+    return data
 
 
 def _stem(path: str) -> str:
@@ -251,15 +266,18 @@ def _zstd_decompressor() -> Any:
             raise UnsupportedError(
                 "zstd-compressed: needs Python 3.14 or the package zstandard", feature="zstd"
             ) from None
-        return Package().decompressobj()
+        return Package()
     return ZstdDecompressor()
 
 
 def _bounded(decompressor: Any, view: memoryview, source: str | None) -> bytes:
     try:
         data: bytes = decompressor.decompress(view, MAX_SIZE)
-    except TypeError:  # zstandard's object takes no limit
-        data = decompressor.decompress(view)
+    except TypeError:  # the package zstandard: no limit there, but a reader
+        data = decompressor.stream_reader(view).read(MAX_SIZE)
+        if len(data) >= MAX_SIZE:
+            raise BtfError("compressed file grows beyond what any kernel has", source=source) from None
+        return data
     if not getattr(decompressor, "eof", True):
         what = "grows beyond what any kernel has" if len(data) >= MAX_SIZE else "is cut short"
         raise BtfError(f"compressed file {what}", source=source)

@@ -39,7 +39,9 @@ def types_of_files(files: Sequence[str]) -> list[btf.Spec]:
     specs: list[btf.Spec] = []
     for path in files:
         try:
-            specs.append(btf.load_spec(path))
+            spec = btf.load_spec(path)
+            # a module with a distilled base of its own (.BTF.base) is relocated onto the kernel that was named
+            specs.append(btf.load_spec(path, base=specs[0]) if specs and spec.split else spec)
         except BtfError as error:
             if specs:
                 specs.append(btf.load_spec(path, base=specs[0]))

@@ -154,7 +154,7 @@ def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, r
     for step in local.points[1:]:
         if step.name is not None:
             if record.kind not in _COMPOSITE:
-                return Mismatch(f"member {step.name.decode()!r} of something that is no struct")
+                return Mismatch(f"member {step.name.decode('utf-8', 'replace')!r} of something that is no struct")
             local_member = local_types.members(local_types.record(step.type_id)).types[step.number]
             found = _find_member(local_types, local_member, step.name, target_types, record)
             if isinstance(found, Mismatch):

@@ -56,7 +56,9 @@ def field_mismatch(local_types: RawTypes, local_id: int, target_types: RawTypes,
             other = essential_bytes(target_types.name(target))
             if not mine or not other or mine == other:
                 return None
-            return f"{_word(local.kind)} {mine.decode()} here, {other.decode()} there"
+            return (
+                f"{_word(local.kind)} {mine.decode('utf-8', 'replace')} here, {other.decode('utf-8', 'replace')} there"
+            )
         if local.kind == Kind.INT:
             return _legacy_bitfield(local_types, local, target_types, target)
         if local.kind != Kind.ARRAY:

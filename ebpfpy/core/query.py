@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .relocation import Relocation
 
+_NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 4000  # names, and differences in length, that are worth comparing
 _POISONING = frozenset({R.BYTE_OFF, R.BYTE_SZ, R.SIGNED, R.LSHIFT_U64, R.RSHIFT_U64, R.ENUMVAL_VALUE})
 
 
@@ -249,4 +250,9 @@ class Choice:
             elif record.kind in (4, 5):
                 names += [name.decode("utf-8", "replace") for name in types.members(record).names if name]
         text = wanted.decode("utf-8", "replace")
-        return tuple(difflib.get_close_matches(text, dict.fromkeys(name for name in names if name != text), n=3))
+        pool = dict.fromkeys(
+            name
+            for name in names
+            if name != text and len(name) <= _NEAR_NAME and abs(len(name) - len(text)) <= _NEAR_LENGTH
+        )
+        return tuple(difflib.get_close_matches(text[:_NEAR_NAME], list(pool)[:_NEAR_POOL], n=3))

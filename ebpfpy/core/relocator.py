@@ -61,7 +61,7 @@ def relocate(
         relocations: in any order; the result is in the same order.
         kernel_types: the target's types: vmlinux, and any modules as split specs on it.
         prefer_module: name of the module that the program attaches to: it is asked before the other modules.
-        fallback: further modules, asked for only if a type was found nowhere else.
+        fallback: further modules, the last tier; asked for only if no candidate before them answers.
 
     Returns:
         One `Fixup` for each relocation.
@@ -178,10 +178,11 @@ class Relocator:
             most = max((scores[id(evaluation)] for evaluation in found), default=0)
             if most > points:
                 points, equals = most, [evaluation for evaluation in found if scores[id(evaluation)] == most]
-        if not searched:
-            searched = score(self._fallback_tier())
-            points = max((scores[id(evaluation)] for evaluation in searched), default=0)
-            equals = [evaluation for evaluation in searched if points and scores[id(evaluation)] == points]
+        if not equals:
+            found = score(self._fallback_tier())
+            searched += found
+            points = max((scores[id(evaluation)] for evaluation in found), default=0)
+            equals = [evaluation for evaluation in found if points and scores[id(evaluation)] == points]
         self._agree(equals, group)
         chosen = equals[0] if equals else None
 

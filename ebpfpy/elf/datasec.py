@@ -26,6 +26,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from ebpfpy.btf.kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind
+
 from .objectfile import (
     BIND_LOCAL,
     MAX_NAME,
@@ -37,30 +39,7 @@ from .objectfile import (
 if TYPE_CHECKING:
     from .objectfile import ObjectFile
 
-_KIND_FUNC, _KIND_VAR, _KIND_DATASEC = 12, 14, 15
-
-# Bytes behind the 12 common ones: (fixed, for each of vlen).
-_TAILS: dict[int, tuple[int, int]] = {
-    1: (4, 0),  # INT
-    2: (0, 0),  # PTR
-    3: (12, 0),  # ARRAY
-    4: (0, 12),  # STRUCT
-    5: (0, 12),  # UNION
-    6: (0, 8),  # ENUM
-    7: (0, 0),  # FWD
-    8: (0, 0),  # TYPEDEF
-    9: (0, 0),  # VOLATILE
-    10: (0, 0),  # CONST
-    11: (0, 0),  # RESTRICT
-    _KIND_FUNC: (0, 0),
-    13: (0, 8),  # FUNC_PROTO
-    _KIND_VAR: (4, 0),
-    _KIND_DATASEC: (0, 12),
-    16: (0, 0),  # FLOAT
-    17: (4, 0),  # DECL_TAG
-    18: (0, 0),  # TYPE_TAG
-    19: (0, 12),  # ENUM64
-}
+_WORD = 4
 
 
 def fill_in(blob: bytes, file: ObjectFile) -> bytes:
@@ -99,34 +78,37 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
     while position + 12 <= end:
         # u32 name_off, u32 info, u32 size_or_type
         name, info, size = head.unpack_from(blob, position)
-        kind, vlen = info >> 24 & 31, info & 0xFFFF
-        tail = _TAILS.get(kind)
+        kind, vlen = info >> KIND_SHIFT & KIND_MASK, info & VLEN_MASK
+        tail = RECORD_WORDS.get(kind)
         if tail is None:
             return blob
-        length = 12 + tail[0] + tail[1] * vlen
+        length = _WORD * (3 + tail[0] + tail[1] * vlen)
         if position + length > end:
             return blob
-        if kind == _KIND_VAR:
+        if kind == Kind.VAR:
             variables[type_id] = name
-        elif kind == _KIND_DATASEC:
+        elif kind == Kind.DATASEC:
             sections.append((position, name, vlen, size))
-        elif kind == _KIND_FUNC and vlen == 1 and hidden and name_at(name) in hidden:
-            struct.pack_into(mark + "I", result, position + 4, info & ~0xFFFF)
+        elif kind == Kind.FUNC and vlen == 1 and hidden and name_at(name) in hidden:
+            struct.pack_into(mark + "I", result, position + 4, info & ~VLEN_MASK)
         position += length
         type_id += 1
 
     entry = struct.Struct(mark + "III")
+    places: dict[int, dict[str, int]] = {}  # section index -> byte offsets of its symbols
     for where, name, vlen, size in sections:
         section = file.section(name_at(name))
         if section is None:  # .kconfig and .ksyms have no section: whoever resolves them lays them out
             continue
         if size == 0:
             struct.pack_into(mark + "I", result, where + 8, min(section.size, 0xFFFFFFFF))
-        offsets = {
-            symbol.name: symbol.value
-            for symbol in file.symbols_by_section.get(section.index, ())
-            if symbol.bind != BIND_LOCAL
-        }
+        if section.index not in places:
+            places[section.index] = {
+                symbol.name: symbol.value
+                for symbol in file.symbols_by_section.get(section.index, ())
+                if symbol.bind != BIND_LOCAL
+            }
+        offsets = places[section.index]
         rows: list[tuple[int, int, int]] = []
         for index in range(vlen):
             # u32 type, u32 offset, u32 size

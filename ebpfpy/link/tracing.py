@@ -33,7 +33,8 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
     text = f"{program.name} to {program.target or program.spec.section}"
     try:
         if cookie:
-            assert program.spec.attach_type is not None
+            if program.spec.attach_type is None:
+                raise InputError(f"program {program.name}: its attach type is not known: it was opened from a pin")
             options = sys.TracingOptions(cookie=cookie)
             fd = sys.link_create(program, attach_type=program.spec.attach_type, options=options, subject=text)
         else:

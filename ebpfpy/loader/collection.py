@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from ebpfpy.elf.spec import CollectionSpec, MapSpec
 
+    from .objectbtf import ObjectTypes
+
 
 class Collection:
     """The maps, programs and variables of an object, loaded.
@@ -64,9 +66,10 @@ class Collection:
             with ExitStack() as while_loading:
                 types = self._load_types(spec)
                 if types is not None:
-                    while_loading.enter_context(types)
-                self._make_maps(spec, types, options)
-                loader = ProgramLoader(options.programs, cache, self.maps, types, Externs(spec, cache))
+                    while_loading.enter_context(types.handle)
+                self._make_maps(spec, types, options, undo)
+                handle = types.handle if types is not None else None
+                loader = ProgramLoader(options.programs, cache, self.maps, handle, Externs(spec, cache))
                 while_loading.enter_context(loader)
                 for name, program_spec in spec.programs.items():
                     if program_spec.autoload:
@@ -75,26 +78,31 @@ class Collection:
                 self.variables[name] = Variable(variable, self.maps[variable.map.name])
             undo.pop_all()
 
-    def _make_maps(self, spec: CollectionSpec, types: btf.Handle | None, options: CollectionOptions) -> None:
+    def _make_maps(
+        self, spec: CollectionSpec, types: ObjectTypes | None, options: CollectionOptions, undo: ExitStack
+    ) -> None:
         wanted = list(spec.maps.values())
         kconfig = kconfig_map(spec)
         if kconfig is not None:
             wanted.append(kconfig)
         for each in wanted:
-            self.maps[each.name] = self._make_map(each, types, options)
+            self.maps[each.name] = self._make_map(each, types, options, undo)
 
-    def _load_types(self, spec: CollectionSpec) -> btf.Handle | None:
+    def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:
         if spec.types is None:
             return None
-        handle, note = load_types(spec.types, name=spec.source)
+        types, note = load_types(spec.types, name=spec.source)
         if note is not None:
             self.notes.append(note)
-        return handle
+        return types
 
-    def _make_map(self, spec: MapSpec, types: btf.Handle | None, options: CollectionOptions) -> Map:
+    def _make_map(self, spec: MapSpec, types: ObjectTypes | None, options: CollectionOptions, undo: ExitStack) -> Map:
         if spec.pinning and options.maps.pin_path is not None:
             path = os.path.join(os.fspath(options.maps.pin_path), spec.name)
-            return shared_map(path, spec, types)
+            shared, is_new = shared_map(path, spec, types)
+            if is_new:  # what a failed load has pinned is unpinned
+                undo.callback(os.unlink, path)
+            return shared
         if not spec.data_section:
             return create_map(spec, types)
         # the kernel keeps 15 characters: a few of the object's name, and all of the section's if possible
@@ -105,10 +113,11 @@ class Collection:
 
     def close(self) -> None:
         """Close all programs and maps."""
-        for program in self.programs.values():
-            program.close()
-        for each in self.maps.values():
-            each.close()
+        with ExitStack() as everything:
+            for each in self.maps.values():
+                everything.callback(each.close)
+            for program in self.programs.values():
+                everything.callback(program.close)
 
     def __enter__(self) -> Collection:
         return self

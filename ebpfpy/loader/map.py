@@ -17,8 +17,9 @@ from .codec import Codec, join_per_cpu, split_per_cpu
 if TYPE_CHECKING:
     import os
 
-    from ebpfpy import btf
     from ebpfpy.elf.spec import MapSpec
+
+    from .objectbtf import ObjectTypes
 
 _PER_CPU = frozenset(
     {
@@ -30,6 +31,7 @@ _PER_CPU = frozenset(
 )
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
+_BATCH_BYTES = 4 << 20
 _ENOTSUPP = 524  # the kernel's own number, which no C library knows
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 # types whose kernel code refuses key and value types
@@ -108,9 +110,13 @@ class Map(MutableMapping[Any, Any]):
         """Let go of the map and of its memory. The kernel keeps it while programs use it or a pin exists."""
         with self._lock:
             memory, self._memory = self._memory, None
-        if memory is not None:
-            memory.close()
-        self._fd.close()
+        try:
+            if memory is not None:
+                memory.close()
+        except BufferError:
+            pass  # somebody still looks at it: it goes with the last view
+        finally:
+            self._fd.close()
 
     def __enter__(self) -> Map:
         return self
@@ -232,7 +238,8 @@ class Map(MutableMapping[Any, Any]):
         sizes = self.spec.key_size, self._value_bytes
         if self.type in _BATCHED:
             try:
-                batches = list(sys.map_batches(self._fd, key_size=sizes[0], value_size=sizes[1]))
+                count = max(1, min(4096, self.max_entries, _BATCH_BYTES // max(1, sum(sizes))))
+                batches = list(sys.map_batches(self._fd, key_size=sizes[0], value_size=sizes[1], count=count))
             except KernelError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, _ENOTSUPP):
                     raise
@@ -282,7 +289,7 @@ class Map(MutableMapping[Any, Any]):
         sys.obj_pin(self._fd, path)
 
 
-def create_map(spec: MapSpec, types: btf.Handle | None) -> Map:
+def create_map(spec: MapSpec, types: ObjectTypes | None) -> Map:
     """Make a map from its blueprint, fill it and freeze it as the blueprint says.
 
     Args:
@@ -338,14 +345,14 @@ def real_max_entries(spec: MapSpec) -> int:
     return spec.max_entries
 
 
-def _type_attributes(spec: MapSpec, types: btf.Handle | None) -> dict[str, Any]:
+def _type_attributes(spec: MapSpec, types: ObjectTypes | None) -> dict[str, Any]:
     if types is None or spec.value is None or spec.type in _WITHOUT_BTF:
         return {}
-    owner = spec.value.spec
-    if owner is None or (spec.key is not None and spec.key.spec is not owner):
-        return {}
+    owner = types.spec
+    if spec.value.spec is not owner or (spec.key is not None and spec.key.spec is not owner):
+        return {}  # types from elsewhere, in a blueprint that was edited: their ids mean something else
     return {
-        "btf_fd": types.fileno(),
+        "btf_fd": types.handle.fileno(),
         "btf_key_type_id": owner.type_id(spec.key) if spec.key is not None else 0,
         "btf_value_type_id": owner.type_id(spec.value),
     }

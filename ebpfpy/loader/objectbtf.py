@@ -77,7 +77,19 @@ _STEPS = (
 )
 
 
-def load_types(types: Spec, *, name: str) -> tuple[btf.Handle | None, str | None]:
+class ObjectTypes(NamedTuple):
+    """An object's BTF, loaded.
+
+    Attributes:
+        handle: the BTF object in the kernel.
+        spec: the types as the object has them; ids are the same.
+    """
+
+    handle: btf.Handle
+    spec: Spec
+
+
+def load_types(types: Spec, *, name: str) -> tuple[ObjectTypes | None, str | None]:
     """Load an object's BTF into the kernel, in as new a form as the kernel takes.
 
     Returns:
@@ -98,7 +110,7 @@ def load_types(types: Spec, *, name: str) -> tuple[btf.Handle | None, str | None
                 raise
             first = first or error
         else:
-            return handle, None
+            return ObjectTypes(handle, types), None
     return None, f"loaded without BTF, which this kernel refused: {first}"
 
 

