@@ -24,6 +24,7 @@ MAX_SIZE = 1 << 30
 SYSFS = "/sys/kernel/btf"
 
 _MAX_MODULE_NAME = 255
+_CHUNK = 1 << 22
 _SUFFIXES = frozenset({".btf", ".ko", ".o", ".bpf", ".elf", ".raw", ".xz", ".gz", ".bz2", ".zst"})
 
 
@@ -148,16 +149,20 @@ def _contents(source: Source) -> tuple[Any, str]:
 
 
 def _read_file(path: str) -> bytes:
+    data = bytearray()
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_SIZE + 1)
+            while chunk := file.read(_CHUNK):
+                data += chunk
+                if len(data) > MAX_SIZE:
+                    raise BtfError(f"larger than {MAX_SIZE} bytes", source=path)
     except OSError as error:
         raise kernel_error(error.errno or errno.EIO, "open", subject=path) from error
     except ValueError as error:  # a NUL in the path
+        if isinstance(error, BtfError):
+            raise
         raise InputError(f"{path!r} is no path: {error}") from None
-    if len(data) > MAX_SIZE:
-        raise BtfError(f"larger than {MAX_SIZE} bytes", source=path)
-    return data
+    return bytes(data)
 
 
 def _stem(path: str) -> str:
