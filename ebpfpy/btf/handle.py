@@ -79,7 +79,10 @@ class Handle:
 
         Raises:
             KernelError: FileNotFoundError: no object has the id (any more); PermissionError.
+            InputError: that is no id.
         """
+        if not 0 < btf_id < 1 << 32:
+            raise InputError(f"{btf_id} is no id of a BTF object")
         return cls(sys.fd_by_id("btf", btf_id))
 
     @classmethod

@@ -92,7 +92,11 @@ def read_header(data: memoryview, *, source: str, split: bool) -> Sections:
     if str_len and data[strings_end - 1]:
         raise BtfError("string section does not end with NUL", source=source, offset=strings_end - 1)
     if not split and (not str_len or data[strings]):
-        raise BtfError("string section does not start with NUL", source=source, offset=strings)
+        raise BtfError(
+            "string section does not start with NUL: it may continue another blob, as a module's does: pass that base",
+            source=source,
+            offset=strings,
+        )
     types = length + type_off
     layout = _read_layout(data[length + layout_off :][:layout_len], source=source)
     return Sections(order, types, types + type_len, strings, strings_end, layout)

@@ -102,6 +102,8 @@ def load_kernel_module_spec(name: str, base: Spec | None = None) -> Spec:
     name = name.replace("-", "_")
     if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > _MAX_MODULE_NAME:
         raise InputError(f"{name!r} is not the name of a module")
+    if name == "vmlinux":
+        raise InputError("vmlinux is the kernel itself: load_kernel_spec() reads its types")
     path = f"{SYSFS}/{name}"
     try:
         data = _read_sysfs(path)

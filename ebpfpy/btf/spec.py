@@ -74,6 +74,8 @@ class Spec:
     """
 
     def __init__(self, data: bytes | bytearray | memoryview | Any, base: Spec | None = None, *, name: str = "") -> None:
+        if base is not None and not isinstance(base, Spec):
+            raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
         self.name = name
         self.base = base
         self._data = data

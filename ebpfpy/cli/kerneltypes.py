@@ -41,15 +41,27 @@ def types_of_files(files: Sequence[str]) -> list[btf.Spec]:
         try:
             spec = btf.load_spec(path)
             # a module with a distilled base of its own (.BTF.base) is relocated onto the kernel that was named
-            specs.append(btf.load_spec(path, base=specs[0]) if specs and spec.split else spec)
+            specs.append(_on(specs[0], path) if specs and spec.split else spec)
         except BtfError as error:
             if specs:
-                specs.append(btf.load_spec(path, base=specs[0]))
+                specs.append(_on(specs[0], path))
                 continue
             if _is_split(path):
                 raise UsageError(f"{path} continues the types of a kernel: name that kernel's vmlinux first") from error
             raise
     return specs
+
+
+def _on(base: btf.Spec, path: str) -> btf.Spec:
+    """The split BTF in a file on a base that it has to fit: on another kernel's its numbers mean nothing."""
+    spec = btf.load_spec(path, base=base)
+    if btf.check_split(path, base).verdict == "does not fit":
+        raise BtfError(
+            f"does not fit the kernel that was named first ({base.name or 'BTF'});"
+            f" `ebpfpy btf check {path} --base FILE` says why",
+            source=path,
+        )
+    return spec
 
 
 def _is_split(path: str) -> bool:

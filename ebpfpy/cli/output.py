@@ -18,7 +18,10 @@ BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 
 def has_colour(stream: TextIO) -> bool:
     """Whether to colour what goes to this stream."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    # a program started with its output closed has None here
+    return (
+        stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def paint(text: str, code: str, stream: TextIO | None = None) -> str:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from ebpfpy.elf import CollectionSpec
 
+_LONGEST = 1e9
+"""Seconds, some thirty years: more than a timer takes."""
 _BATCH = 256
 """Records taken from one ring buffer before the next one has its turn."""
 _BUSY_PAUSE = 0.001
@@ -155,7 +157,7 @@ def _terminated_cleanly() -> Iterator[None]:
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= _LONGEST:
         raise ValueError(text)
     return value
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import essential_bytes
+from ebpfpy.btf.spec import Spec
 from ebpfpy.errors import AmbiguousRelocationError, BtfError, InputError, NotFoundError
 
 from .access import Mismatch
@@ -39,8 +40,6 @@ from .text import access_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from ebpfpy.btf import Spec
 
     from .query import Query
     from .relocation import Relocation
@@ -80,6 +79,9 @@ class Relocator:
 
     def __init__(self, kernel_types: Iterable[Spec], *, fallback: Callable[[], Iterable[Spec]] | None = None) -> None:
         specs = list(kernel_types)
+        for each in specs:
+            if not isinstance(each, Spec):
+                raise InputError(f"kernel types are Specs, not {type(each).__name__}: load them first")
         self._bases = [spec for spec in specs if not spec.split]
         self._splits = [spec for spec in specs if spec.split]
         self._fallback = fallback

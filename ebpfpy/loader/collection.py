@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
-from ebpfpy.elf import load_collection_spec
+from ebpfpy.elf import CollectionSpec, load_collection_spec
 from ebpfpy.errors import InputError, UnsupportedError
 
 from .externs import Externs, kconfig_map
@@ -22,7 +22,7 @@ from .variable import Variable
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ebpfpy.elf.spec import CollectionSpec, MapSpec
+    from ebpfpy.elf.spec import MapSpec
 
     from .objectbtf import ObjectTypes
 
@@ -47,6 +47,10 @@ class Collection:
     """
 
     def __init__(self, spec: CollectionSpec, options: CollectionOptions | None = None) -> None:
+        if not isinstance(spec, CollectionSpec):
+            raise InputError(
+                f"a Collection is made from a CollectionSpec, not {type(spec).__name__}: use load_collection()"
+            )
         options = options or CollectionOptions()
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(

@@ -108,10 +108,11 @@ def test_split_types_cannot_be_loaded():
 
 def test_a_handle_is_closed_once_and_says_so(own):
     handle = btf.Handle.load(own)
-    assert repr(handle) == f"<Handle id {handle.info.id} (anon)>"
+    number = handle.info.id
+    assert repr(handle) == f"<Handle id {number} (anon) fd {handle.fileno()}>"
     handle.close()
     handle.close()
-    assert repr(handle) == "<Handle closed>"
+    assert repr(handle) == f"<Handle id {number} (anon) closed>"
     with pytest.raises(ClosedError):
         handle.fileno()
     with pytest.raises(ClosedError):

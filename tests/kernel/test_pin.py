@@ -10,6 +10,7 @@ from ebpfpy import asm, btf, link, pin, sys
 from ebpfpy.elf import MapSpec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.loader import Map, Program, create_map
+from ebpfpy.loader.objectbtf import ObjectTypes
 from ebpfpy.sys import AttachType, MapFlags, MapType, ProgramType
 
 pytestmark = pytest.mark.kernel
@@ -47,7 +48,7 @@ def typed_map(**changes):
         **changes,
     }
     with btf.Handle.load(spec) as handle:
-        return create_map(MapSpec(**arguments), handle)
+        return create_map(MapSpec(**arguments), ObjectTypes(handle, spec))
 
 
 def program(type_=ProgramType.SOCKET_FILTER, name="nothing", **arguments):
