@@ -129,7 +129,7 @@ def test_a_modules_object_is_split_on_the_kernels_and_is_the_file_in_sysfs(kerne
     with modules.unloaded_afterwards(name), btf.Cache().module_handle(name) as handle:
         info = handle.info
         assert (info.name, info.is_module, info.is_vmlinux) == (name, True, False)
-        assert repr(handle) == f"<Handle id {info.id} {name}>"
+        assert repr(handle) == f"<Handle id {info.id} {name} fd {handle.fileno()}>"
         with pytest.raises(InputError, match=f"module {name}: its types continue the kernel's"):
             handle.spec()
         spec = handle.spec(kernel)
