@@ -62,7 +62,7 @@ import time
 import warnings
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from . import sys
 from .errors import ClosedError, InputError, UnsupportedError, kernel_error
@@ -79,14 +79,6 @@ BATCH: Final = 256
 
 _OVERWRITE: Final = 1 << 19  # BPF_F_RB_OVERWRITE: old records may vanish under the reader
 _BUSY_PAUSE: Final = 0.001
-
-
-class HasFileno(Protocol):
-    """A map, or whatever has its descriptor."""
-
-    def fileno(self) -> int:
-        """The descriptor's number."""
-        ...
 
 
 class Ring:
@@ -206,7 +198,7 @@ class Reader:
         UnsupportedError: the map overwrites old records (``BPF_F_RB_OVERWRITE``).
     """
 
-    def __init__(self, map: HasFileno, *, timeout: float | None = None) -> None:  # noqa: A002
+    def __init__(self, map: sys.HasFileno, *, timeout: float | None = None) -> None:  # noqa: A002
         self.timeout = timeout
         self._closed = True
         info = sys.map_info(map.fileno())
