@@ -65,7 +65,7 @@ class Identifiers(dict[int, str]):
 
     def _fill(self, spec: Spec) -> None:
         try:
-            text = spec._strings.decode("ascii")
+            text = spec.own_strings().decode("ascii")
         except UnicodeDecodeError:
             return  # one by one, when asked for
         names = text.split("\0")[:-1]

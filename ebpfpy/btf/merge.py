@@ -124,7 +124,8 @@ def merge_splits(splits: Iterable[Spec], *, name: str = "") -> MergedSpec:
     # ids and string offsets of the split continue the base's, so their sections do, too
     split = merged.spec
     words = array("I", base._words.tobytes() + split._words.tobytes())
-    spec = MergedSpec(make_blob(words, base._strings + split._strings, base.byte_order), name=name or base.name)
+    strings = base.own_strings() + split.own_strings()
+    spec = MergedSpec(make_blob(words, strings, base.byte_order), name=name or base.name)
     spec._pointer_size = base._pointer_size
     spec.modules = tuple(module.name for module in modules)
     spec._kernel, spec._kernel_end = base.name, split.first_id
@@ -183,7 +184,7 @@ class _Together:
                     if words[index] >= first_string:
                         words[index] += len(self._strings)
         self._words += words
-        self._strings += module._strings
+        self._strings += module.own_strings()
         self._count += count
 
     def spec(self) -> Spec:

@@ -103,7 +103,7 @@ class _Sanitizer:
     def __init__(self, spec: Spec, missing: Feature) -> None:
         self._spec = spec
         self._missing = missing
-        self._strings = bytearray(spec._strings)
+        self._strings = bytearray(spec.own_strings())
         self._new_names: dict[bytes, int] = {}
         self._placeholder = len(spec) + 1
         self._placeholder_needed = False

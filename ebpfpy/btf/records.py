@@ -89,7 +89,7 @@ def entry_words(words: memoryview | array[int], at: int, which: int) -> range:
 
 def own_strings(spec: Spec) -> tuple[bytes, int]:
     """The strings of a spec without those of its base, and the offset at which they start."""
-    strings = spec._strings
+    strings = spec.own_strings()
     return strings, spec.strings_end - len(strings)
 
 

@@ -1,21 +1,20 @@
 """`Spec`: a lazy view of one BTF blob, base or split.
 
 Type ids are implicit: the n-th record has id n. So finding a record by id needs the start of every record before
-it, and records have no fixed length. Walking the 126,572 records of a vmlinux costs Python 20 ms; a type that a
+it, and records have no fixed length. Walking the 126,572 records of a vmlinux costs Python 10 ms; a type that a
 program asks for usually lies in the first third. Therefore:
 
-* Opening a spec reads the header, nothing else.
+* Opening a spec reads the header, nothing else. Nothing is copied: names are cut out of the blob when asked for.
 * ``_starts`` holds the word index of each record seen so far. It grows on demand, never further than an answer needs.
 * A name is found backwards: its bytes in the string section give an offset, and that offset is looked for among *all*
-  words of the type section. A hit counts if the next word is the ``info`` word of a record and, to be sure, if
-  ``_starts`` (grown up to there) has it. To search 3 MB of words for one value at C speed, each word is represented by
-  one character: its low byte, and the kind that the next word has if it is an info word. ``str.find`` of a single
-  character is a memchr that knows about alignment; asking for a kind leaves few false hits.
+  words of the type section (`ebpfpy.sys.memory`). A hit counts if the next word is the ``info`` word of a record and,
+  to be sure, if ``_starts`` (grown up to there) has it.
 * Type objects are made when asked for, once, and remembered by the position of their record.
 
 A *split* spec continues a base: its ids and string offsets start where the base's end. It holds its own types only;
 ids below ``first_id`` are answered by the base (which remembers them: two modules share the base's objects). Two
-modules' own ids overlap, so splits are never merged.
+modules' own ids overlap, so splits are never merged. A name that its base has is looked for in the base's strings
+once, whatever the number of splits.
 
 Malformed records are reported when they are reached, as `BtfError` with id and byte offset.
 
@@ -28,6 +27,7 @@ import re
 from _thread import RLock  # threading's, without the rest of threading
 from array import array
 from bisect import bisect_left
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
@@ -39,9 +39,9 @@ from .names import encode_name, essential_bytes
 from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Collection, Iterator  # type: ignore[attr-defined]
-else:
-    Buffer = object
+    from collections.abc import Buffer, Collection, Iterable, Iterator  # type: ignore[attr-defined]
+
+    from ebpfpy.sys.memory import Memory
 
 T = TypeVar("T", bound=Type)
 
@@ -52,20 +52,22 @@ _LONG_NAMES = frozenset(
 
 
 _SMALL_STRINGS = 1 << 18
+_SMALL_GROWTH = 1 << 16  # words
+_USUAL_NAME = 64  # bytes: a name that is not longer is cut out of the blob in one go
+_REMEMBERED_NAMES = 1024
 _MANY_FLAVOURS = 16
 _NAMELESS = frozenset({Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO})
 _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
     cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
 }
 _KINDS_OF[Enum] = (Kind.ENUM, Kind.ENUM64)
-_CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
 
 
 class Spec:
     """The types of one BTF blob.
 
     Args:
-        data: the blob. A buffer is viewed, not copied, and must not change or be closed while the Spec lives.
+        data: the blob. Bytes (and a mapped file) are viewed, any other buffer is copied.
         base: what this blob continues; None for a blob that stands alone.
         name: what to call it in messages and reports ("vmlinux", the name of a module, a file name).
 
@@ -73,24 +75,26 @@ class Spec:
         BtfError: the header is malformed, or its byte order is not the base's.
     """
 
-    def __init__(self, data: bytes | bytearray | memoryview | Any, base: Spec | None = None, *, name: str = "") -> None:
+    def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
         if base is not None and not isinstance(base, Spec):
             raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
         self.name = name
         self.base = base
-        self._data = data
+        self._data = data = _sliced_to_bytes(data)
         self.raw = memoryview(data).cast("B").toreadonly()
-        self._sections = read_header(self.raw, source=name or "BTF", split=base is not None)
-        self._words = native_words(self.raw, self._sections)
-        # one copy of the strings: searching needs bytes (mmap.find is slow), and the pages can be dropped
-        self._strings = self.raw[self._sections.strings : self._sections.strings_end].tobytes()
+        self._sections = sections = read_header(self.raw, source=name or "BTF", split=base is not None)
+        self._words = native_words(self.raw, sections)
+        self._strings_at = sections.strings
+        self._strings_length = sections.strings_end - sections.strings
         self._starts = array("I")
         self._frontier = 0  # word index where the next unseen record starts
         self._sizes: dict[int, int] = {}
-        self._tagged: str | None = None
-        self._asked = False
+        self._memory: Memory | None = None
+        self._word_memory: Memory | None = None
+        self._name_offsets: dict[bytes, tuple[int, ...]] = {}
         self._flavours: dict[bytes, list[int]] | None = None
         self._types: dict[int, Type] = {}
+        self._texts: dict[int, str] = {}  # names of members, parameters and enumerators: the same for many
         self._pointer_size: int | None = None
         self.derived: dict[Any, Any] = {}
         """What higher floors worked out from these types and want to find again; keyed by their own classes."""
@@ -252,10 +256,45 @@ class Spec:
         if not name:
             return ()
         around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
-        pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(self._strings)}
+        pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(self.own_strings())}
         pool.discard(name)
         close = [other for other in pool if abs(len(other) - len(name)) <= 6]
         return tuple(difflib.get_close_matches(name, close[:4000], n=count, cutoff=0.7))
+
+    # --- tags ----------------------------------------------------------------------------------
+
+    def tags_of(self, of: Type | int, component: int = -1) -> tuple[str, ...]:
+        """The declaration tags on a type of this spec or its base: the base's tags, then those that this spec adds.
+
+        Args:
+            of: the type, or its id.
+            component: the index of the member or parameter; -1 for the type itself.
+
+        Raises:
+            NotFoundError: the type is not one of this spec or its base.
+        """
+        return self._tag_names(of, component, attribute=False)
+
+    def attributes_of(self, of: Type | int, component: int = -1) -> tuple[str, ...]:
+        """`tags_of` for bare attributes: declaration tags that stand for ``__attribute__((name))``."""
+        return self._tag_names(of, component, attribute=True)
+
+    def _tag_names(self, of: Type | int, component: int, attribute: bool) -> tuple[str, ...]:
+        from .tags import tag_names
+
+        type_id = of if isinstance(of, int) else self.type_id(of)
+        below: tuple[str, ...] = ()
+        if self.base is not None and type_id < self.first_id:
+            below = self.base._tag_names(type_id, component, attribute)
+        return below + tag_names(self, type_id, component, attribute)
+
+    def decl_tags_of(self, of: Type | int) -> list[DeclTag]:
+        """The declaration tags, as types, on a type and on its members or parameters: the base's, then the own ones."""
+        from .tags import decl_tags
+
+        type_id = of if isinstance(of, int) else self.type_id(of)
+        below = self.base.decl_tags_of(type_id) if self.base is not None and type_id < self.first_id else []
+        return below + decl_tags(self, type_id)
 
     # --- raw access: what the relocator and the loader use --------------------------------------
 
@@ -280,55 +319,119 @@ class Spec:
         Raises:
             BtfError: the offset is out of range, or is not where a string starts.
         """
-        return self.string_bytes(offset).decode("utf-8", "backslashreplace")
+        found = self.string_bytes(offset)
+        try:
+            return found.decode()
+        except UnicodeDecodeError:
+            return found.decode("utf-8", "backslashreplace")
+
+    def check_string(self, offset: int) -> None:
+        """Refuse what `string` would refuse, without making the string."""
+        own = offset - self._first_string
+        if not 0 < own < self._strings_length or self.raw[self._strings_at + own - 1]:
+            self.string_bytes(offset)
 
     def string_bytes(self, offset: int) -> bytes:
         """`string`, undecoded."""
         own = offset - self._first_string
-        strings = self._strings
-        if own >= 0:
-            if own >= len(strings):
-                if offset == 0:
-                    return b""
-                raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
-            if own and strings[own - 1]:
+        if 0 < own < self._strings_length:
+            at = self._strings_at + own
+            piece = self._data[at - 1 : at + _USUAL_NAME]
+            if piece[0]:
                 raise BtfError(f"string offset {offset} is not the start of a string", source=self._label)
-            return strings[own : strings.index(b"\0", own)]
+            end = piece.find(b"\0", 1)
+            return piece[1:end] if end > 0 else self._long_string(at)
+        if own > 0:
+            raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
+        if offset == 0:
+            return b""
         if self.base is None:
             raise BtfError(f"string offset {offset} is negative", source=self._label)
-        return self.base.string_bytes(offset)
+        if own < 0:
+            return self.base.string_bytes(offset)
+        if not self._strings_length:
+            raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
+        return self._long_string(self._strings_at)  # the first string of a split spec
+
+    def _long_string(self, at: int) -> bytes:
+        """The string at a byte of the blob, however long it is."""
+        data, length = self._data, _USUAL_NAME
+        while True:
+            piece: bytes = data[at : at + length]
+            end = piece.find(b"\0")
+            if end >= 0:
+                return piece[:end]
+            length *= 4
+
+    def strings_at(self, offsets: Iterable[int]) -> list[bytes]:
+        """`string_bytes` for many offsets at once, which is faster."""
+        first, length, start, data = self._first_string - 1, self._strings_length - 1, self._strings_at - 1, self._data
+        found: list[bytes] = []
+        for offset in offsets:
+            at = offset - first
+            if 1 < at <= length:
+                at += start
+                piece = data[at - 1 : at + _USUAL_NAME]
+                end = piece.find(b"\0", 1)
+                if end > 0 and not piece[0]:
+                    found.append(piece[1:end])
+                    continue
+            found.append(self.string_bytes(offset))
+        return found
 
     @property
     def strings_end(self) -> int:
         """The string offset after the last string of this spec: where a split spec's own strings would start."""
-        return self._first_string + len(self._strings)
+        return self._first_string + self._strings_length
+
+    def own_strings(self) -> bytes:
+        """A copy of the string section; offset 0 of it is ``strings_end - len()``."""
+        found: bytes = self._data[self._strings_at : self._strings_at + self._strings_length]
+        return found
 
     def each_string(self) -> Iterator[tuple[bytes, int]]:
         """Every string with its offset, the base's first."""
         if self.base is not None:
             yield from self.base.each_string()
         at = self._first_string
-        for text in self._strings.split(b"\0")[:-1]:
+        for text in self.own_strings().split(b"\0")[:-1]:
             yield text, at
             at += len(text) + 1
 
     def string_offsets(self, name: bytes) -> list[int]:
         """Every offset at which `name` stands as a whole string; base strings first."""
-        return list(self._each_string_offset(name))
+        return [*(self.base._offsets_of(name) if self.base is not None else ()), *self._each_own_offset(name)]
 
-    def _each_string_offset(self, name: bytes) -> Iterator[int]:
-        if self.base is not None:
-            yield from self.base._each_string_offset(name)
+    def _offsets_of(self, name: bytes) -> tuple[int, ...]:
+        """`string_offsets`, remembered: what many splits ask their base."""
+        found = self._name_offsets.get(name)
+        if found is None:
+            if len(self._name_offsets) >= _REMEMBERED_NAMES:
+                self._name_offsets.clear()
+            found = self._name_offsets[name] = tuple(self.string_offsets(name))
+        return found
+
+    def _each_own_offset(self, name: bytes) -> Iterator[int]:
         if b"\0" in name:
             return
-        strings, first = self._strings, self._first_string
-        if strings.startswith(name + b"\0"):
-            yield first
+        start, end = self._strings_at, self._strings_at + self._strings_length
+        if self._data[start : start + len(name) + 1] == name + b"\0":
+            yield self._first_string
         needle = b"\0" + name + b"\0"
-        at = strings.find(needle)
+        at = self._find(needle, start, end)
         while at >= 0:
-            yield first + at + 1
-            at = strings.find(needle, at + 1)
+            yield self._first_string + at + 1 - start
+            at = self._find(needle, at + 1, end)
+
+    def _find(self, needle: bytes, start: int, end: int) -> int:
+        """The first place of some bytes in a part of the blob, -1 if there is none."""
+        if end - start <= _SMALL_STRINGS and isinstance(self._data, bytes):
+            return self._data.find(needle, start, end)
+        if self._memory is None:
+            from ebpfpy.sys.memory import Memory
+
+            self._memory = Memory(self.raw)
+        return self._memory.find(needle, start, end)
 
     def ids_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
         """The ids of all own types of that exact name, ascending; no type object is made.
@@ -367,17 +470,21 @@ class Spec:
         return self.base._flavour_offsets(essential) + found if self.base is not None else found
 
     def _find_flavours(self) -> dict[bytes, list[int]]:
-        strings = self._strings
+        start, end = self._strings_at, self._strings_at + self._strings_length
         flavours: dict[bytes, list[int]] = {}
-        at = strings.find(b"___")
+        at = self._find(b"___", start, end)
         while at >= 0:
-            start = strings.rfind(b"\0", 0, at) + 1
-            end = strings.index(b"\0", at)
-            name = strings[start:end]
+            before = self._data[max(start, at - _USUAL_NAME) : at]
+            first = before.rfind(b"\0")
+            if first < 0 and at - start > _USUAL_NAME:
+                before = self._data[start:at]
+                first = before.rfind(b"\0")
+            first = at - len(before) + first + 1
+            name = self._long_string(first)
             essential = essential_bytes(name)
             if essential != name:
-                flavours.setdefault(essential, []).append(self._first_string + start)
-            at = strings.find(b"___", end)
+                flavours.setdefault(essential, []).append(self._first_string + first - start)
+            at = self._find(b"___", first + len(name), end)
         return flavours
 
     def _positions_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
@@ -385,9 +492,10 @@ class Spec:
             return self._anonymous_positions(kinds)
         # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
         # the search ends with the first copy that names a type; in smaller ones every copy counts.
-        every = len(self._strings) <= _SMALL_STRINGS
+        every = self._strings_length <= _SMALL_STRINGS
         found: set[int] = set()
-        for offset in self._each_string_offset(name):
+        base = self.base._offsets_of(name) if self.base is not None else ()
+        for offset in chain(base, self._each_own_offset(name)):
             found.update(self._positions_of(offset, kinds))
             if found and not every:
                 break
@@ -405,62 +513,25 @@ class Spec:
 
     def _positions_of(self, offset: int, kinds: Collection[int] | None = None) -> list[int]:
         """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
-        words, is_start = self._words, self._is_start
+        if self._word_memory is None:
+            from ebpfpy.sys.memory import Memory
+
+            self._word_memory = Memory(self._words.cast("B"))
+        words, find = self._words, self._word_memory.find_word
         if kinds is None:
             kinds = self._kinds_with_names
         found = []
-        if self._tagged is None and not self._asked:  # the first question may be the only one
-            self._asked = True
-            byte = 1 if offset % 32 == 0 else 0  # multiples of 32 abound: member offsets in bits
-            find, needle = self._byte_of_words(byte).find, offset >> 8 * byte & 0xFF
-            end = len(words) - 1  # the info word follows
-            at = find(needle)
-            while at >= 0:
-                if (
-                    words[at] == offset
-                    and at < end
-                    and words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds
-                    and is_start(at)
-                ):
-                    found.append(at)
-                at = find(needle, at + 1)
-            return found
-        if self._tagged is None:
-            self._tagged = self._tag_words()
-        search = self._tagged.find
-        for kind in kinds:
-            tag = chr(kind << 8 | offset & 0xFF)
-            at = search(tag)
-            while at >= 0:
-                if words[at] == offset and is_start(at):
-                    found.append(at)
-                at = search(tag, at + 1)
+        end = len(words) - 1  # the info word follows
+        at = find(offset, 0, end)
+        while at >= 0:
+            if words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds and self._is_start(at):
+                found.append(at)
+            at = find(offset, at + 1, end)
         return found
 
     @property
     def _kinds_with_names(self) -> Collection[int]:
         return [kind for kind in range(1, max(len(self._layout), len(RECORD_WORDS) + 1)) if kind not in _NAMELESS]
-
-    def _byte_of_words(self, byte: int, skip: int = 0) -> bytes:
-        """One byte of every word of the type section behind the first `skip`; 0 is the lowest."""
-        start, end = self._sections.types + 4 * skip, self._sections.types_end
-        if self.byte_order == "big":
-            byte = 3 - byte
-        # bytes, and the array that vmlinux is mapped as, slice with a step at C speed; a memoryview does not
-        found = self._data[start + byte : end : 4]
-        return found if isinstance(found, bytes) else bytes(self.raw)[start + byte : end : 4]
-
-    def _tag_words(self) -> str:
-        """A character for every word of the type section but the last.
-
-        Its low 8 bits are those of the word, its next 7 bits the kind that the *next* word has if it is an info word:
-        what a record of that kind has in its first word, if its name's offset ends in those 8 bits.
-        """
-        low, kinds = self._byte_of_words(0), self._byte_of_words(3, skip=1)
-        pairs = bytearray(2 * len(kinds))
-        pairs[0::2] = low[: len(kinds)]
-        pairs[1::2] = kinds.translate(_CLEAR_TOP_BIT)  # the flag; without it no character is half of a surrogate pair
-        return pairs.decode("utf-16-le")
 
     def _is_start(self, position: int) -> bool:
         if position >= self._frontier:
@@ -508,14 +579,17 @@ class Spec:
             position = self._frontier
             if position >= limit:
                 return
-            words, sizes, starts = self._words, self._sizes, array("I")
-            append = starts.append
-            window = words[1 : limit + 1]  # so that window[position] is the info word, and IndexError the end
+            words, sizes, starts = self._words, self._sizes, list[int]()
+            # window[position] is the info word of the record at position; IndexError is the end
+            window: memoryview | array[int] = words[1 : limit + 1]
+            if limit - position > _SMALL_GROWTH:  # an array's items are twice as fast as a view's
+                window = array("I")
+                window.frombytes(words[1 : limit + 1].cast("B"))
             fault: BtfError | None = None
             while fault is None:
                 try:
                     while True:
-                        append(position)
+                        starts.append(position)
                         position += sizes[window[position]]
                 except KeyError:
                     starts.pop()
@@ -579,3 +653,16 @@ def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | Non
     spec = Spec(data, base, name=name)
     spec._pointer_size = pointer_size
     return spec
+
+
+def _sliced_to_bytes(data: Any) -> Any:
+    """A buffer whose slices are bytes: the one that was given (bytes, a mapped file), or a copy of it."""
+    try:
+        if isinstance(data[0:0], bytes):
+            return data
+    except (TypeError, KeyError):
+        pass
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise InputError(f"BTF is bytes, not {type(data).__name__}") from None

@@ -6,12 +6,15 @@ from ebpfpy.lazy import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .attaching import Attached, AttachFlags, prog_attach, prog_detach, prog_query
     from .call import bpf, try_bpf
     from .cpus import possible_cpus
     from .enums import AttachType, Command, LinkType, MapFlags, MapType, ProgramFlags, ProgramType
     from .fd import Fd, HasFileno, number_of
+    from .filemap import map_read_only, map_shared_at
     from .kallsyms import Symbol, find_symbols
     from .kconfig import kernel_version_code, read_config
+    from .linkinfo import LinkDetails, LinkInfo, PerfEventKind, link_info
     from .links import (
         IterOptions,
         KprobeMultiOptions,
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     from .objects import (
         BtfInfo,
         Kind,
-        LinkInfo,
         MapInfo,
         ProgInfo,
         btf_data,
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
         btf_load,
         enable_stats,
         fd_by_id,
-        link_info,
         map_info,
         next_id,
         obj_get,
@@ -64,7 +65,9 @@ if TYPE_CHECKING:
     from .programs import Records, RunResult, prog_bind_map, prog_load, prog_test_run
 
 __all__ = [
+    "AttachFlags",
     "AttachType",
+    "Attached",
     "Batch",
     "BtfInfo",
     "Command",
@@ -73,6 +76,7 @@ __all__ = [
     "IterOptions",
     "Kind",
     "KprobeMultiOptions",
+    "LinkDetails",
     "LinkInfo",
     "LinkOptions",
     "LinkType",
@@ -80,6 +84,7 @@ __all__ = [
     "MapInfo",
     "MapType",
     "NetfilterOptions",
+    "PerfEventKind",
     "PerfEventOptions",
     "ProgInfo",
     "ProgramFlags",
@@ -113,6 +118,7 @@ __all__ = [
     "map_lookup_and_delete",
     "map_lookup_batch",
     "map_next_key",
+    "map_shared_at",
     "map_update",
     "map_update_batch",
     "next_id",
@@ -121,10 +127,13 @@ __all__ = [
     "obj_pin",
     "object_name",
     "possible_cpus",
+    "prog_attach",
     "prog_bind_map",
+    "prog_detach",
     "prog_info",
     "prog_instructions",
     "prog_load",
+    "prog_query",
     "prog_test_run",
     "raw_tracepoint_open",
     "read_config",
@@ -132,5 +141,21 @@ __all__ = [
 ]
 
 __getattr__ = names_of(
-    __name__, ("enums", "fd", "cpus", "filemap", "kallsyms", "kconfig", "call", "objects", "maps", "programs", "links")
+    __name__,
+    (
+        "enums",
+        "fd",
+        "cpus",
+        "filemap",
+        "memory",
+        "kallsyms",
+        "kconfig",
+        "call",
+        "objects",
+        "maps",
+        "programs",
+        "links",
+        "linkinfo",
+        "attaching",
+    ),
 )

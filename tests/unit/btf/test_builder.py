@@ -69,7 +69,7 @@ def test_chains_of_any_length_need_no_recursion() -> None:
 def test_strings_are_written_once() -> None:
     builder = btf.Builder()
     builder.add_all([btf.Struct("same", 4, (btf.Member("same", INT), btf.Member("int", INT))), btf.Fwd("same")])
-    assert builder.spec()._strings == b"\0same\0int\0"
+    assert builder.spec().own_strings() == b"\0same\0int\0"
 
 
 def test_a_copy_of_a_spec_has_its_ids(testdata: Path) -> None:

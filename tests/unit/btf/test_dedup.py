@@ -421,7 +421,7 @@ def test_a_vmlinux_twice_is_a_vmlinux_once(vmlinux: btf.Spec) -> None:
         for index in id_words(shifted, at):
             if shifted[index]:
                 shifted[index] += count
-    twice = btf.Spec(make_blob(words + shifted, vmlinux._strings, vmlinux.byte_order))
+    twice = btf.Spec(make_blob(words + shifted, vmlinux.own_strings(), vmlinux.byte_order))
     done = btf.deduplicate_with_map(twice)
     never = (btf.Kind.VAR, btf.Kind.DATASEC)
     kept = [type_id for type_id in range(count + 1, 2 * count + 1) if twice.kind_of(type_id) in never]

@@ -56,7 +56,7 @@ def test_ids_of_the_base_give_the_bases_objects_to_every_split(base: btf.Spec) -
 
 def test_names_of_the_base_are_used_by_offset(base: btf.Spec) -> None:
     split = split_on(base, btf.Struct("shared", 8), btf.Struct("own", 8, (btf.Member("a", base.type_by_id(1)),)))
-    assert split._strings == b"own\0"
+    assert split.own_strings() == b"own\0"
     own = split.type_by_name("own", btf.Struct)
     assert own.members[0].name == "a"
     assert own.members[0].type is base.type_by_id(1)
