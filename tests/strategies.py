@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from hypothesis import strategies as st
 
 from ebpfpy import btf
@@ -95,9 +94,6 @@ def type_graphs(
     return graph
 
 
-_REFERENCES = {"_target", "_type", "_element", "_index", "_result", "_proto", "_var"}
-
-
 def structure(roots: Iterable[btf.Type]) -> list[tuple[Any, ...]]:
     """What is reachable from the roots, as plain tuples in which a type is its number in the order of meeting it.
 
@@ -115,20 +111,14 @@ def structure(roots: Iterable[btf.Type]) -> list[tuple[Any, ...]]:
         return numbers[of]
 
     def plain(value: Any) -> Any:
+        if isinstance(value, btf.Type):
+            return number(value)
         if isinstance(value, tuple):
             return tuple(plain(each) for each in value)
-        if attrs.has(type(value)):
-            return fields(value)
-        return value
+        return fields(value) if hasattr(value, "__match_args__") else value
 
     def fields(of: Any) -> tuple[Any, ...]:
-        found: list[Any] = [type(of).__name__]
-        for field in attrs.fields(type(of)):
-            if field.name in _REFERENCES:
-                found.append(number(getattr(of, field.name[1:])))
-            elif field.name not in {"_spec", "_position"}:
-                found.append(plain(getattr(of, field.name)))
-        return tuple(found)
+        return (type(of).__name__, *(plain(getattr(of, name)) for name in of.__match_args__))
 
     for root in roots:
         number(root)

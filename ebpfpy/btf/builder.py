@@ -58,6 +58,8 @@ class Builder:
     """
 
     def __init__(self, base: Spec | None = None) -> None:
+        if base is not None and not isinstance(base, Spec):
+            raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
         self.base = base
         self._first_id = base.first_id + len(base) if base is not None else 1
         self._ids: dict[t.Type, int] = {}
@@ -96,7 +98,11 @@ class Builder:
             InputError, EbpfError: as `add`. Nothing was added.
         """
         fresh: dict[t.Type, None] = {}
-        for of in types:
+        try:
+            given = iter(types)
+        except TypeError:
+            raise InputError(f"{types!r} is no iterable of types") from None
+        for of in given:
             self._meet(of, fresh)
         queue = list(fresh)
         for of in queue:  # grows while it is walked: breadth first, no recursion
@@ -208,7 +214,7 @@ def _layout() -> bytes:
 
 
 def _references(of: t.Type) -> Iterator[t.Type]:
-    if isinstance(of, (t._Target, t._NamedTarget)):
+    if isinstance(of, (t._Target, t.Typedef, t.TypeTag, t.DeclTag)):
         yield of.target
     elif isinstance(of, t.Array):
         yield of.element

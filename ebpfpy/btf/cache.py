@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import BtfError, KernelError, NotFoundError
 
 from .handle import Handle, iter_handles
-from .load import SYSFS, kernel_module_names, load_kernel_module_spec, load_kernel_spec
+from .load import kernel_module_names, load_kernel_module_spec, load_kernel_spec
+from .source import SYSFS
 
 if TYPE_CHECKING:
     from .spec import Spec

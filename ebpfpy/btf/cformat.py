@@ -8,12 +8,15 @@ from ebpfpy.errors import InputError
 
 from . import types as t
 from .builder import Builder
-from .cdecl import Writer, c_text
+from .cdecl import Writer
 from .cnames import Identifiers
-from .kinds import KIND_MASK, KIND_SHIFT, Kind
+from .ctags import c_text
+from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
 
 if TYPE_CHECKING:
-    from .cdecl import Words
+    from collections.abc import Mapping, Sequence
+
+    from .cwords import Words
     from .spec import Spec
 
 _FUNC_LINKAGES = {0: "static ", 2: "extern "}
@@ -95,22 +98,39 @@ class _Declaration(Writer):
             case Kind.STRUCT | Kind.UNION:
                 return self.expand(f"{self.body(type_id, 0, name)};")
             case Kind.ENUM | Kind.ENUM64:
-                return f"{self.body(type_id, 0, name)};" if info & 0xFF_FFFF else f"enum {name};"
+                return f"{self.body(type_id, 0, name)};" if info & VLEN_MASK else f"enum {name};"
             case Kind.FWD:
                 return f"{self.declarator(type_id)[0].rstrip()};"
             case Kind.TYPEDEF:
-                return f"typedef {self._around(target, name)};"
+                return f"typedef {self._around(target, name)}{self._behind(type_id)};"
             case Kind.FUNC:
-                return f"{_FUNC_LINKAGES.get(info & 0xFF_FFFF, '')}{self._around(target, name)};"
+                return f"{_FUNC_LINKAGES.get(info & VLEN_MASK, '')}{self._function(type_id, target, name)};"
             case Kind.VAR:
-                return f"{_VAR_LINKAGES.get(words[at + 3], '')}{self._around(target, name)};"
+                return f"{_VAR_LINKAGES.get(words[at + 3], '')}{self._around(target, name)}{self._behind(type_id)};"
             case Kind.DATASEC:
                 return self._section(words, at, info)
             case Kind.DECL_TAG:
-                tag = self.spec.string(words[at])
-                return f'__attribute__((btf_decl_tag("{c_text(tag)}")))'
+                return self.tags.on_declaration(self.spec.string(words[at]), attribute=bool(info & KIND_FLAG))
             case _:
                 return self._around(type_id, "").rstrip()
+
+    def tags_on(self, type_id: int) -> Mapping[int, Sequence[tuple[str, bool]]]:
+        found: dict[int, list[tuple[str, bool]]] = {}
+        for tag in self.spec.decl_tags_of(type_id):
+            found.setdefault(tag.component, []).append((tag.name, tag.attribute))
+        return found
+
+    def _behind(self, type_id: int) -> str:
+        """The tags of a declaration."""
+        return "".join(f" {text}" for text in self.declared(self.tags_on(type_id).get(-1, ())))
+
+    def _function(self, type_id: int, proto: int, name: str) -> str:
+        before, behind, *_ = self.declarator(proto)
+        words, at = self.locate(proto)
+        info = words[at + 1]
+        if info >> KIND_SHIFT & KIND_MASK == Kind.FUNC_PROTO:
+            before, behind, *_ = self.function(words, at, info & VLEN_MASK, self.tags_on(type_id))
+        return self.expand(f"{before}{name}{behind}") + self._behind(type_id)
 
     def _around(self, type_id: int, name: str) -> str:
         before, behind, *_ = self.declarator(type_id)
@@ -118,7 +138,7 @@ class _Declaration(Writer):
 
     def _section(self, words: Words, at: int, info: int) -> str:
         lines = [f"/* {c_text(self.spec.string(words[at]))}, {words[at + 2]} bytes */"]
-        for index in range(at + 3, at + 3 + 3 * (info & 0xFF_FFFF), 3):
+        for index in range(at + 3, at + 3 + 3 * (info & VLEN_MASK), 3):
             where, start = self.locate(words[index])
             if where[start + 1] >> KIND_SHIFT & KIND_MASK in (Kind.VAR, Kind.FUNC):
                 lines.append(self.text(words[index]))

@@ -7,74 +7,81 @@ asked of a type, and each is answered once, depth first, before the text that de
 * *mention*: may a pointer to it stand here? A struct, union or enum with a tag always may. A typedef must have been
   written. The elements of an array must be complete even behind a pointer, as the members of a struct without a tag.
 
-That needs no forward declarations but one: a tag that first appears in a parameter list is forgotten at its end, so it
-is declared before. Enums depend on nothing and come first. What goes round in circles by value has no size: an error.
+That needs no forward declarations but for one reason: a tag that first appears in a parameter list is forgotten at its
+end, so it is declared before. Enums depend on nothing and come first. What goes round in circles by value has no size:
+an error.
 
 **Names.** Tags and typedefs get theirs by ascending id before anything is written, enumerators when they are written.
 The header of a split spec continues that of its base, whose names are taken.
 
-Works on the raw words: a vmlinux of 126,000 types is half a second's work.
+Works on the raw words: a vmlinux of 126,000 types is a few tenths of a second's work.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-from array import array
-from operator import itemgetter
+import gc
+from itertools import compress, repeat
+from operator import mod
 from typing import TYPE_CHECKING
 
 from ebpfpy.errors import BtfError, InputError
 
-from .cdecl import (
-    MARK,
-    PLAIN,
-    POINTER,
+from .ccolumns import Columns
+from .cdecl import Writer
+from .cdeclarator import MARK, PLAIN, POINTER
+from .clayout import Shape
+from .cnames import KEYWORDS_C23, Identifiers, identifier
+from .cscalars import integer_name, is_c_integer
+from .cscope import VA_LIST, Taken
+from .ctags import MACRO_DEFINITIONS, MACROS, declaration_tags, needs_macros
+from .cwords import (
+    ARRAY,
+    CONST,
+    DECORATIONS,
+    ENUM,
+    ENUM64,
+    FLOAT,
+    FUNC_PROTO,
+    FWD,
+    INT,
+    PTR,
+    STRUCT,
+    TYPEDEF,
+    UNION,
+    Records,
     Words,
-    Writer,
     enum_values,
-    integer_name,
-    is_c_integer,
 )
-from .cnames import KEYWORDS_C23, Identifiers, Scope, identifier
-from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
+from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
 from .text import describe_with_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .spec import Spec
 
-_ENTERED, _DONE = 1, 2
-_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD = (int(kind) for kind in list(Kind)[1:8])
-_TYPEDEF, _CONST, _PROTO, _FUNC, _DECL_TAG, _ENUM64 = (
-    int(kind) for kind in (Kind.TYPEDEF, Kind.CONST, Kind.FUNC_PROTO, Kind.FUNC, Kind.DECL_TAG, Kind.ENUM64)
-)
-_COMPOSITES = frozenset((_STRUCT, _UNION))
-_KEYWORDS = {_STRUCT: "struct", _UNION: "union", _ENUM: "enum"}
-_DECORATIONS = frozenset(int(k) for k in (Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
-_CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
-_WHOLE = 0xFFFF_FFFF
-"""The component index of a declaration tag that is on the function itself."""
-_VA_LIST = "__builtin_va_list"
-"""A typedef that compilers know; in BTF it looks like one of the kernel's. As it has another size for BPF, members are
-written as what it stands for."""
+_COMPOSITES = frozenset((STRUCT, UNION))
+_KEYWORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum"}
 
 _HEAD = """\
 #ifndef {guard}
 #define {guard}
 {include}
+{push}"""
+_PUSH = """\
 #if defined(__clang__) && defined(__bpf__) && !defined(BPF_NO_PRESERVE_ACCESS_INDEX)
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
 """
-_TAIL = """\
+_POP = """\
 #if defined(__clang__) && defined(__bpf__) && !defined(BPF_NO_PRESERVE_ACCESS_INDEX)
 #pragma clang attribute pop
 #endif
 
-#endif /* {guard} */
+"""
+_TAIL = """\
+{pop}#endif /* {guard} */
 """
 _KFUNC_HEAD = """\
 #ifndef BPF_NO_KFUNC_PROTOTYPES
@@ -132,185 +139,167 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
         raise InputError(f"{include!r} cannot be included")
     else:
         line = f'\n#include "{include}"\n'
-    yield _HEAD.format(guard=guard, include=line)
-    yield from _Header(spec).texts()
-    yield _TAIL.format(guard=guard)
-
-
-class _Taken:
-    """The names that the header of a spec has used; in `Spec.derived`, for the headers of its splits."""
-
-    def __init__(self) -> None:
-        self.tags = Scope()
-        self.kinds: dict[str, int] = {}
-        self.ordinary = Scope({_VA_LIST: 1})
-        self.typedefs: set[str] = {_VA_LIST}
-        self.renamed: dict[int, str] = {}
-        self.scalars: dict[tuple[str, int, int], str] = {}
-        self.contained: dict[int, int] = {}
-
-    def copy(self) -> _Taken:
-        made = _Taken()
-        made.tags, made.kinds, made.ordinary = Scope(self.tags), dict(self.kinds), Scope(self.ordinary)
-        made.typedefs, made.renamed, made.scalars = set(self.typedefs), dict(self.renamed), dict(self.scalars)
-        made.contained = dict(self.contained)
-        return made
+    # hundreds of thousands of objects, none of which goes in circles: looking for circles takes a tenth of the time
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        header = _Header(spec)
+        text = header.text()
+    finally:
+        if enabled:
+            gc.enable()
+    records = bool(header.records.own(STRUCT, UNION))  # else clang warns that the pragma is about nothing
+    yield _HEAD.format(guard=guard, include=line, push=_PUSH if records else "")
+    yield text
+    yield _TAIL.format(guard=guard, pop=_POP if records else "")
 
 
 class _Header(Writer):
     """Writes one header."""
 
     open_ends = False
+    tag_styles = MACROS
 
     def __init__(self, spec: Spec) -> None:
         names = Identifiers(spec)
         names.fill()
-        words, starts = _all_records(spec)
-        self.words, self.starts = words, starts
-        super().__init__(spec, names, self._locate)
-        self.state = bytearray(2 * len(starts))
-        self.state[0] = self.state[1] = _DONE
-        self.taken = _taken_by(spec.base).copy() if spec.base is not None else _Taken()
+        self.records = records = Records(spec)
+        self.words, self.starts, self.kinds = records.words, records.starts, records.kinds
+        super().__init__(spec, names, records.locate)
+        self.first_id = spec.first_id
+        # a byte for each type: 1 if the question was answered with yes; 1 if it is being looked into
+        self.mentionable, self.complete = bytearray(len(self.starts)), bytearray(len(self.starts))
+        self.mentioning, self.completing = bytearray(len(self.starts)), bytearray(len(self.starts))
+        self.mentionable[0] = self.complete[0] = 1
+        self.taken = _taken_by(spec.base).copy() if spec.base is not None else Taken()
         self.renamed, self.contained = self.taken.renamed, self.taken.contained
-        self.declared = {
+        self.declared_tags = {
             f"{_KEYWORDS[kind]} {name}" for name, kind in self.taken.kinds.items() if name in self.taken.tags
         }
+        self.own_tags, self.callable = declaration_tags(records)
         self.inlined: set[int] = set()
+        self.inner: list[str] = []  # tags in parameter lists of what was written since somebody emptied it
         self.aliases: list[str] = []
-        top = words.tobytes()[7 if sys.byteorder == "little" else 4 :: 4]  # of each record's second word
-        self.kinds = bytes(itemgetter(*starts, 0)(top)[:-1]).translate(_CLEAR_TOP_BIT)
+        self.out: list[str] = []
+        self.functions: list[tuple[int, int]] = []  # pointers to functions, and the prototypes
 
-    def _locate(self, type_id: int) -> tuple[Words, int]:
-        try:
-            return self.words, self.starts[type_id]
-        except IndexError:
-            raise self._missing(type_id) from None
-
-    def _missing(self, type_id: int) -> BtfError:
-        return BtfError(f"a type refers to id {type_id}, which no type has", source=self.spec.name or "BTF")
-
-    def texts(self) -> Iterator[str]:
+    def text(self) -> str:
         """The declarations, in order."""
-        composites, typedefs, enums, forwards, tags = self._sorted()
-        self._name(sorted(composites + typedefs + enums), forwards)
-        yield from self._enums(enums)
-        self._prepare(composites, typedefs)
-        roots = [type_id << 2 for type_id in typedefs]
-        roots += [type_id << 2 | 2 for type_id in composites if self.words[self.starts[type_id]]]
-        roots.sort(reverse=True)
-        yield from self._walk(roots)
-        yield from self._constants(enums)
-        yield from self._kfuncs(tags)
+        records, words, starts = self.records, self.words, self.starts
+        self.taken.name(records, self.names)
+        if needs_macros(records, self.own_tags):
+            self.out.append(MACRO_DEFINITIONS)
+        enums = records.own(ENUM, ENUM64)
+        self._enums(enums)
+        self._prepare()
+        self.columns = Columns(records, self, self.own_tags)
+        for type_id in records.own(TYPEDEF):
+            if not self.mentionable[type_id]:
+                self._walk([type_id << 1])
+        self._mark_pointers()
+        for type_id in records.own(STRUCT, UNION):
+            if words[starts[type_id]] and not self.complete[type_id]:
+                self._walk([type_id << 1 | 1])
+        self._constants(enums)
+        self._kfuncs()
+        return "".join(self.out)
 
-    def _prepare(self, composites: list[int], typedefs: list[int]) -> None:
-        """The declarators of most types at once, which is a few times faster than one by one."""
-        words, starts, names, renamed, known = self.words, self.starts, self.names, self.renamed, self.declarators
-        for type_id in typedefs:
-            known[type_id] = (f"{renamed.get(type_id) or names[words[starts[type_id]]]} ", "", PLAIN, (), "")
-        for type_id in composites:
+    def _prepare(self) -> None:
+        """Declarators and answers for most types at once, which is a few times faster than one by one."""
+        records, words, starts, names = self.records, self.words, self.starts, self.names
+        renamed, known, kinds = self.renamed, self.declarators, self.kinds
+        mentionable, complete = self.mentionable, self.complete
+        for kind, keyword in ((TYPEDEF, ""), (STRUCT, "struct "), (UNION, "union ")):
+            ids = records.own(kind)
+            offsets = records.column(ids, 0)
+            if kind != TYPEDEF:
+                ids, offsets = list(compress(ids, offsets)), list(filter(None, offsets))
+                for type_id in ids:
+                    mentionable[type_id] = 1
+            called = map(renamed.get, ids, map(names.__getitem__, offsets)) if renamed else map(names.__getitem__, offsets)
+            tags = [f"{keyword}{name}" for name in called]
+            texts = [f"{tag} " for tag in tags]
+            ends = tags if keyword else repeat("")
+            known.update(zip(ids, zip(texts, repeat(""), repeat(PLAIN), repeat(()), ends), strict=False))
+        for type_id in records.own(INT, FLOAT, ENUM, ENUM64, FWD):
             start = starts[type_id]
-            if words[start]:
-                keyword = "struct" if self.kinds[type_id] == _STRUCT else "union"
-                tag = f"{keyword} {renamed.get(type_id) or names[words[start]]}"
-                known[type_id] = (f"{tag} ", "", PLAIN, (), tag)
-        for type_id in self._of_kind(_CONST):
-            inner = known.get(words[starts[type_id] + 2])
+            self.settle(type_id, words, start, words[start + 1])
+            if kinds[type_id] == INT:  # what is no number of C becomes a typedef, but only if it is used
+                name = self.spec.string(words[start])
+                if is_c_integer(name, words[start + 2], self.pointer_size):
+                    known[type_id] = (f"{name} ", "", PLAIN, (), "")
+            elif words[start] and kinds[type_id] != FLOAT:
+                self.declarator(type_id)
+            mentionable[type_id] = complete[type_id] = 1
+        for type_id in records.own(CONST):
+            target = words[starts[type_id] + 2]
+            inner = known.get(target)
             if inner is not None and not inner[2]:
                 before, _, _, mentioned, tag = inner
                 if not before.startswith("const "):
                     known[type_id] = (f"const {before}", "", PLAIN, mentioned, tag)
-        pointers = self._of_kind(_PTR)
+                    mentionable[type_id] = mentionable[target]
+        pointers = records.own(PTR)
+        targets = records.column(pointers, 2)
         self.sizes.update(dict.fromkeys(pointers, self.pointer_size))
-        self.aligns.update(dict.fromkeys(pointers, self.pointer_size))
-        functions: list[tuple[int, int]] = []
-        fields, bits, kinds = self.fields, 8 * self.pointer_size, self.kinds
-        for type_id in pointers:
-            target = words[starts[type_id] + 2]
-            inner = known.get(target)
-            if inner is None:
-                if target < len(kinds) and kinds[target] == _PROTO:
-                    functions.append((type_id, target))
-            elif not inner[2]:
-                before, _, _, mentioned, tag = inner
-                before += "*"
-                known[type_id] = (before, "", POINTER, mentioned, tag)
-                fields[type_id] = (before, "", bits, bits, tag, mentioned)
-        for type_id, proto in functions:
+        self.aligns.update(dict.fromkeys(pointers, 8 * self.pointer_size))
+        for type_id, target in zip(pointers, targets, strict=True):
+            if target in known:
+                before, behind, _, mentioned, tag = known[target]
+                if not behind:
+                    known[type_id] = (f"{before}*", "", POINTER, mentioned, tag)
+                    if mentionable[target]:
+                        mentionable[type_id] = complete[type_id] = 1
+            elif target < len(kinds) and kinds[target] == FUNC_PROTO:
+                self.functions.append((type_id, target))
+        for type_id in records.own(ARRAY):
+            start = starts[type_id]
+            inner = known.get(words[start + 3])
+            if inner is not None and not inner[1]:
+                before, _, level, mentioned, tag = inner
+                known[type_id] = (before, f"[{words[start + 5]}]", level, mentioned, tag)
+        for type_id, proto in self.functions:
             start = starts[proto]
             count = words[start + 1] & VLEN_MASK
             if words[start + 2] in known and all(map(known.__contains__, words[start + 4 : start + 3 + 2 * count : 2])):
                 before, behind, _, mentioned, tag = self.function(words, start, count)
                 known[type_id] = (f"{before}(*", f"){behind}", POINTER, mentioned, tag)
 
-    def _of_kind(self, *wanted: int) -> list[int]:
-        """The own types of some kinds, by id."""
-        pattern = re.compile(b"[" + bytes(wanted) + b"]")
-        return [match.start() for match in pattern.finditer(self.kinds, self.first_id)]
-
-    def _sorted(self) -> tuple[list[int], ...]:
-        """The ids of own structs and unions, typedefs, enums, forward declarations, declaration tags."""
-        groups = ((_STRUCT, _UNION), (_TYPEDEF,), (_ENUM, _ENUM64), (_FWD,), (_DECL_TAG,))
-        return tuple(self._of_kind(*group) for group in groups)
+    def _mark_pointers(self) -> None:
+        """Answer for the pointers to all that may be mentioned once the typedefs are written."""
+        words, starts = self.words, self.starts
+        mentionable, complete = self.mentionable, self.complete
+        for type_id in self.records.own(PTR):
+            if not complete[type_id]:
+                target = words[starts[type_id] + 2]
+                if target < len(mentionable) and mentionable[target]:
+                    mentionable[type_id] = complete[type_id] = 1
+        is_mentionable = mentionable.__getitem__
+        for type_id, proto in self.functions:
+            start = starts[proto]
+            last = start + 3 + 2 * (words[start + 1] & VLEN_MASK)
+            try:
+                if mentionable[words[start + 2]] and all(map(is_mentionable, words[start + 4 : last : 2])):
+                    mentionable[proto] = mentionable[type_id] = complete[type_id] = 1
+            except IndexError:
+                continue  # the walk says which
 
     # --- names ----------------------------------------------------------------------------------
 
-    def _name(self, own: Iterable[int], undefined: list[int]) -> None:
-        """Give names to all that have a tag, and to typedefs."""
-        words, starts, names, kinds = self.words, self.starts, self.names, self.kinds
-        taken, renamed = self.taken, self.renamed
-        tags, tag_kinds, ordinary, typedefs = taken.tags, taken.kinds, taken.ordinary, taken.typedefs
-        for type_id in own:
-            kind = kinds[type_id]
-            if kind == _TYPEDEF:
-                name = names[words[starts[type_id]]]
-                if name != _VA_LIST:
-                    made = ordinary.claim(name or "unnamed")
-                    typedefs.add(made)
-                    if made != name:
-                        renamed[type_id] = made
-                elif words[starts[type_id] + 2]:
-                    self.contained[type_id] = words[starts[type_id] + 2]
-            elif kind in (_STRUCT, _UNION, _ENUM, _ENUM64):
-                start = starts[type_id]
-                if not words[start]:
-                    continue
-                if kind in (_ENUM, _ENUM64):
-                    kind = _ENUM
-                    if not words[start + 1] & VLEN_MASK:
-                        undefined.append(type_id)
-                        continue
-                name = names[words[start]]
-                if name not in tags and tag_kinds.get(name, kind) != kind:
-                    tags[name] = 1  # taken by a declaration of another kind, in the base
-                made = tags.claim(name)
-                tag_kinds[made] = kind
-                if made != name:
-                    renamed[type_id] = made
-        for type_id in undefined:
-            start = starts[type_id]
-            kind = _ENUM if kinds[type_id] != _FWD else _UNION if words[start + 1] & KIND_FLAG else _STRUCT
-            name = names[words[start]]
-            made, number = name, 1
-            while tag_kinds.setdefault(made, kind) != kind:
-                number += 1
-                made = f"{name}___{number}"
-            if made != name:
-                tags.setdefault(made, 1)
-                renamed[type_id] = made
-
     def enumerators(self, names: list[str]) -> list[str]:
-        ordinary = self.taken.ordinary
-        made = []
-        for name in names:
-            if name and name not in ordinary:
-                ordinary[name] = 1
-                made.append(name)
-            else:
-                made.append(ordinary.claim(name or "unnamed"))
-        return made
+        return self.taken.enumerators(names)
 
-    def parameter(self, name: str) -> str:
-        return "" if name in self.taken.typedefs else name
+    def parameters(self, names: list[str]) -> list[str]:
+        names = super().parameters(names)
+        typedefs = self.taken.typedefs
+        return names if typedefs.isdisjoint(names) else ["" if name in typedefs else name for name in names]
+
+    def mentioned(self, inner: tuple[str, ...]) -> None:
+        if inner:
+            self.inner += inner
+
+    def tags_on(self, type_id: int) -> Mapping[int, Sequence[tuple[str, bool]]]:
+        return self.own_tags.get(type_id, {}) if self.own_tags else {}
 
     def body(self, type_id: int, tabs: int, name: str) -> str:
         if not name:
@@ -321,7 +310,7 @@ class _Header(Writer):
         """C's own numbers as they are; others become typedefs of what has their size."""
         name = self.spec.string(words[at])
         size = words[at + 2]
-        integer = words[at + 1] >> KIND_SHIFT & KIND_MASK == _INT
+        integer = words[at + 1] >> KIND_SHIFT & KIND_MASK == INT
         if integer and is_c_integer(name, size, self.pointer_size):
             return name
         if not integer and (name, size) in (("float", 4), ("double", 8)):
@@ -347,148 +336,187 @@ class _Header(Writer):
 
     # --- order ----------------------------------------------------------------------------------
 
-    def _walk(self, stack: list[int]) -> Iterator[str]:
+    def _walk(self, stack: list[int]) -> None:
         """Write all that is missing to mention, or to contain, types.
 
-        A question is a number: type id << 2, + 2 for "complete" instead of "mention", + 1 once its parts are answered.
+        A question is a number: type id << 1, + 1 for "complete" instead of "mention".
         """
-        state, words, starts, kinds = self.state, self.words, self.starts, self.kinds
-        first, settle, push, pop = self.first_id, self.settle, stack.append, stack.pop
+        words, starts, kinds, first = self.words, self.starts, self.kinds, self.first_id
+        mentionable, complete, settle = self.mentionable, self.complete, self.settle
+        is_complete, plain, all_types = complete.__getitem__, self.columns.plain, self.columns.types
         try:
             while stack:
-                key = pop()
-                slot = key >> 1
-                current = key >> 2
-                if key & 1:
-                    state[slot] = _DONE
-                    kind, start = kinds[current], starts[current]
-                    if key & 2:
-                        if kind != _PTR or current < first:
-                            settle(current, words, start, words[start + 1])
-                        if kind in _COMPOSITES and current >= first and words[start]:
-                            yield self._composite(current, start, kind)
-                    elif kind == _TYPEDEF and current >= first:
-                        yield self._typedef(current, start)
-                    continue
-                if state[slot]:
-                    if state[slot] == _ENTERED:
-                        raise self.error(current, "it contains itself, or is declared by itself")
+                key = stack[-1]
+                current = key >> 1
+                answers = complete if key & 1 else mentionable
+                if answers[current]:
+                    stack.pop()
                     continue
                 kind, start = kinds[current], starts[current]
-                if kind in _COMPOSITES:
-                    if key & 2:
-                        state[slot] = _ENTERED
-                        push(key | 1)
-                        last = start + 1 + 3 * (words[start + 1] & VLEN_MASK)
-                        stack += [
-                            each << 2 | 2 for each in words[last : start + 3 : -3] if state[each << 1 | 1] != _DONE
-                        ]
-                    elif words[start]:
-                        state[slot] = _DONE
+                rows = None
+                if kind in _COMPOSITES and key & 1:
+                    rows = plain.get(current)
+                    if rows is not None:
+                        types = all_types[rows[0] : rows[1]]
                     else:
-                        state[slot] = _ENTERED
-                        push(key | 1)
-                        push(key | 2)
+                        types = words[start + 4 : start + 3 + 3 * (words[start + 1] & VLEN_MASK) : 3].tolist()
+                    missing = () if all(map(is_complete, types)) else [t << 1 | 1 for t in types[::-1] if not complete[t]]
+                else:
+                    missing = self._missing_parts(kind, start, key)
+                if missing:
+                    busy = self.completing if key & 1 else self.mentioning
+                    if busy[current]:
+                        raise self.error(current, "it contains itself, or is declared by itself")
+                    busy[current] = 1
+                    stack += missing
                     continue
-                if kind == _PTR:
-                    target = words[start + 2]
-                    below = kinds[target]
-                    if state[target << 1] == _DONE or (below in _COMPOSITES and words[starts[target]]):
-                        state[slot] = _DONE
-                        if key & 2 and current < first:
-                            settle(current, words, start, words[start + 1])
+                stack.pop()
+                answers[current] = 1
+                if key & 1:
+                    if rows is not None and self._is_aligned(current, start, rows, types):
+                        if words[start]:
+                            self._write_plain(current, rows)
                         continue
-                    state[slot] = _ENTERED
-                    push(key | 1)
-                    push(target << 2)
-                    continue
-                state[slot] = _ENTERED
-                push(key | 1)
-                stack += self._parts(kind, start, key)
+                    if kind != PTR or current < first:
+                        settle(current, words, start, words[start + 1])
+                    if kind in _COMPOSITES and current >= first and words[start]:
+                        self._composite(current, start, kind)
+                elif kind == TYPEDEF and current >= first:
+                    self._typedef(current, start)
         except IndexError:
             raise BtfError(
                 f"{describe_with_id(self.spec, current)} refers to an id that no type has",
                 source=self.spec.name or "BTF",
             ) from None
 
-    def _parts(self, kind: int, start: int, key: int) -> list[int]:
-        """The questions that the answer to one depends on, the first one last; for what is no struct and no pointer."""
-        words = self.words
-        if kind in _DECORATIONS:
-            return [words[start + 2] << 2 | key & 2]
-        if kind == _TYPEDEF:
-            return [words[start + 2] << 2 | 2, key & ~3] if key & 2 else [words[start + 2] << 2]
-        if kind == _ARRAY:
-            return [words[start + 3] << 2 | 2]
-        if kind == _PROTO:
+    def _is_aligned(self, type_id: int, start: int, rows: tuple[int, int], types: list[int]) -> bool:
+        """Settle a struct or union if its members are where they are by nature; else it is not plain."""
+        columns, aligns, total = self.columns, self.aligns, self.words[start + 2]
+        aligned = list(map(aligns.__getitem__, types))
+        align = max(8, *aligned)
+        if (
+            8 * total % align
+            or any(map(mod, columns.offsets[rows[0] : rows[1]], aligned))
+            or (self.loose and not self.loose.keys().isdisjoint(types))
+        ):
+            del columns.plain[type_id]
+            return False
+        self.sizes[type_id], aligns[type_id] = total, align
+        return True
+
+    def shape(self, type_id: int) -> Shape:
+        rows = self.columns.plain.get(type_id)
+        if rows is None or type_id not in self.aligns:
+            return super().shape(type_id)
+        align = self.aligns[type_id]
+        text = self.columns.text(type_id, rows)
+        return Shape(align, align, False, text, self.columns.mentions.get(type_id, ()))
+
+    def _missing_parts(self, kind: int, start: int, key: int) -> list[int]:
+        """The questions that the answer to one depends on, the first one last; not for whether a struct is complete."""
+        words, mentionable, complete = self.words, self.mentionable, self.complete
+        if kind == PTR:
+            target = words[start + 2]
+            return [] if mentionable[target] else [target << 1]
+        if kind == TYPEDEF:
+            if not key & 1:
+                target = words[start + 2]
+                return [] if mentionable[target] else [target << 1]
+            parts = [words[start + 2] << 1 | 1, key & ~1]
+        elif kind == ARRAY:
+            element = words[start + 3]
+            return [] if complete[element] else [element << 1 | 1]
+        elif kind in DECORATIONS:
+            parts = [words[start + 2] << 1 | key & 1]
+        elif kind == FUNC_PROTO:
             last = start + 2 + 2 * (words[start + 1] & VLEN_MASK)
-            return [*(param << 2 for param in words[last : start + 3 : -2]), words[start + 2] << 2]
-        return []
+            parts = [*(param << 1 for param in words[last : start + 3 : -2]), words[start + 2] << 1]
+        elif kind in _COMPOSITES and not words[start]:
+            parts = [key | 1]
+        else:
+            return []
+        return [part for part in parts if not (complete if part & 1 else mentionable)[part >> 1]]
 
     # --- texts ----------------------------------------------------------------------------------
 
     def _forward(self) -> str:
         """Declarations of tags that the text just written mentions in parameter lists only."""
-        aliases = "".join(self.aliases)
-        self.aliases.clear()
-        needed = [tag for tag in dict.fromkeys(self.inner) if tag not in self.declared]
-        self.declared.update(needed, self.outer)
+        texts = []
+        if self.aliases:
+            texts += self.aliases
+            self.aliases.clear()
+        declared = self.declared_tags
+        for tag in self.inner:
+            if tag not in declared:
+                declared.add(tag)
+                texts.append(f"{tag};\n\n")
         self.inner.clear()
-        self.outer.clear()
-        return aliases + "".join(f"{tag};\n\n" for tag in needed)
+        return "".join(texts)
 
     def _guarded(self, text: str, names: Iterable[str]) -> str:
         """The text; where it gives names that C23 has itself, with the same meaning, not for C23."""
         return _UNTIL_C23.format(text=text[:-1]) if KEYWORDS_C23.issuperset(names) else text
 
-    def _composite(self, type_id: int, start: int, kind: int) -> str:
+    def _composite(self, type_id: int, start: int, kind: int) -> None:
         name = self.renamed.get(type_id) or self.names[self.words[start]]
-        tag = f"union {name}" if kind == _UNION else f"struct {name}"
-        shape = self.shapes.pop(type_id)  # thousands that nobody asks for again
-        self.declared.add(tag)
+        tag = f"union {name}" if kind == UNION else f"struct {name}"
+        shape = self.shape(type_id)
+        self.declared_tags.add(tag)
         if shape.inner:
             self.inner += shape.inner
-        if shape.outer:
-            self.outer += shape.outer
-        end = "} __attribute__((packed));\n\n" if shape.packed else "};\n\n"
-        if not shape.lines:
-            return f"{tag} {{{end}"
-        members = "\n\t".join(shape.lines)
-        text = f"{tag} {{\n\t{members}\n{end}"
+        end = self.ending(type_id, shape.packed) if shape.packed or self.own_tags else ""
+        feed = "\n" if shape.text else ""
+        text = f"{tag} {{{shape.text}{feed}}}{end};\n\n"
+        if MARK in text:
+            text = self.expand(text)
+        self.spend(len(text))
+        if self.inner or self.aliases:
+            self.out.append(self._forward())
+        self.out.append(text)
+
+    def _write_plain(self, type_id: int, rows: tuple[int, int]) -> None:
+        """`_composite` for a plain one with a name."""
+        tag = self.declarators[type_id][4]
+        self.declared_tags.add(tag)
+        columns = self.columns
+        inner = columns.mentions.get(type_id)
+        if inner:
+            self.inner += inner
+        text = f"{tag} {{{columns.text(type_id, rows)}\n}};\n\n"
         if MARK in text:
             text = self.expand(text)
         self.budget -= len(text)
         if self.budget < 0:
-            self._spend(0)
+            self.spend(0)
         if self.inner or self.aliases:
-            return f"{self._forward()}{text}"
-        if self.outer:
-            self.declared.update(self.outer)
-            self.outer.clear()
-        return text
+            self.out.append(self._forward())
+        self.out.append(text)
 
-    def _typedef(self, type_id: int, start: int) -> str:
+    def _typedef(self, type_id: int, start: int) -> None:
         words = self.words
         name = self.renamed.get(type_id) or self.names[words[start]]
         target = words[start + 2]
-        if name == _VA_LIST:
-            return ""
+        if name == VA_LIST:
+            return
         if name == "__gnuc_va_list" and not target:
-            return f"typedef {_VA_LIST} {name};\n\n"
+            self.out.append(f"typedef {VA_LIST} {name};\n\n")
+            return
         before, behind, _, inner, tag = self.declarators.get(target) or self.declarator(target)
-        text = f"typedef {before}{name}{behind};\n\n"
+        own = self.tags_on(type_id).get(-1)
+        tags = "".join(f" {each}" for each in self.declared(own)) if own else ""
+        text = f"typedef {before}{name}{behind}{tags};\n\n"
         if MARK in text:
             text = self.expand(text)
-        self._spend(len(text))
+        self.spend(len(text))
         if inner:
             self.inner += inner
         if self.inner or self.aliases:
-            text = f"{self._forward()}{text}"
+            self.out.append(self._forward())
         if tag:
-            self.declared.add(tag)
-        return self._guarded(text, (name,)) if name in KEYWORDS_C23 else text
+            self.declared_tags.add(tag)
+        self.out.append(self._guarded(text, (name,)) if name in KEYWORDS_C23 else text)
 
-    def _enums(self, ids: Iterable[int]) -> Iterator[str]:
+    def _enums(self, ids: Iterable[int]) -> None:
         """The enums with a name, and with enumerators, unless there is no other of that name."""
         words, starts, tags = self.words, self.starts, self.taken.tags
         for type_id in ids:
@@ -500,9 +528,9 @@ class _Header(Writer):
                 if name in tags:
                     continue
                 tags[name] = 1
-            yield f"{self.body(type_id, 0, name)};\n\n"
+            self.out.append(f"{self.body(type_id, 0, name)};\n\n")
 
-    def _constants(self, ids: Iterable[int]) -> Iterator[str]:
+    def _constants(self, ids: Iterable[int]) -> None:
         """The enums without a name that no type uses: they are there for their enumerators."""
         words, starts, kinds = self.words, self.starts, self.kinds
         for type_id in ids:
@@ -511,61 +539,45 @@ class _Header(Writer):
                 continue
             info = words[start + 1]
             if info & VLEN_MASK:
-                names = [self.names[at] for at, _ in enum_values(words, start, info, kinds[type_id], words[start + 2])]
-                yield self._guarded(f"{self.body(type_id, 0, '')};\n\n", names)
+                offsets, _ = enum_values(words, start, info, kinds[type_id], words[start + 2])
+                names = [self.names[at] for at in offsets]
+                self.out.append(self._guarded(f"{self.body(type_id, 0, '')};\n\n", names))
 
-    def _kfuncs(self, ids: Iterable[int]) -> Iterator[str]:
+    def _kfuncs(self) -> None:
         """Prototypes of the functions that programs may call."""
-        words, starts, kinds = self.words, self.starts, self.kinds
-        tags: dict[int, set[str]] = {}
-        for type_id in ids:
-            start = starts[type_id]
-            if words[start + 3] == _WHOLE:
-                target = words[start + 2]
-                if target < len(starts) and kinds[target] == _FUNC:
-                    tags.setdefault(target, set()).add(self.spec.string(words[start]))
-        kfuncs = [func for func, texts in sorted(tags.items()) if "bpf_kfunc" in texts]
+        words, starts = self.words, self.starts
+        kfuncs = [func for func, texts in sorted(self.callable.items()) if "bpf_kfunc" in texts]
         if not kfuncs:
             return
-        yield _KFUNC_HEAD
+        self.out.append(_KFUNC_HEAD)
         for func in kfuncs:
             start = starts[func]
             name = self.names[words[start]]
             if name in self.taken.ordinary:
-                yield f"/* {name}: the name has another meaning here */\n"
+                self.out.append(f"/* {name}: the name has another meaning here */\n")
                 continue
             self.taken.ordinary[name] = 1
-            yield from self._walk([words[start + 2] << 2])
-            before, behind, _, inner, _ = self.declarator(words[start + 2])
-            fast = "__bpf_fastcall " if "bpf_fastcall" in tags[func] else ""
+            proto = words[start + 2]
+            self._walk([proto << 1])
+            before, behind, _, inner, _ = self.declarator(proto)
+            tags = self.tags_on(func)
+            if tags and self.kinds[proto] == FUNC_PROTO:
+                at = starts[proto]
+                before, behind, *_ = self.function(words, at, words[at + 1] & VLEN_MASK, tags)
+            ending = [*self.declared(tags.get(-1, ())), "__weak __ksym"]
+            if "bpf_fastcall" in self.callable[func]:
+                ending.insert(0, "__bpf_fastcall")
             text = self.expand(f"extern {before}{name}{behind}")
             self.inner += inner
-            yield f"{self._forward()}{text} {fast}__weak __ksym;\n"
-        yield _KFUNC_TAIL
+            self.out.append(f"{self._forward()}{text} {' '.join(ending)};\n")
+        self.out.append(_KFUNC_TAIL)
 
 
-def _taken_by(spec: Spec) -> _Taken:
+def _taken_by(spec: Spec) -> Taken:
     """The names that the header of a spec uses: found by writing it."""
-    found: _Taken | None = spec.derived.get(_Taken)
+    found: Taken | None = spec.derived.get(Taken)
     if found is None:
         header = _Header(spec)
-        for _ in header.texts():
-            pass
-        found = spec.derived[_Taken] = header.taken
+        header.text()
+        found = spec.derived[Taken] = header.taken
     return found
-
-
-def _all_records(spec: Spec) -> tuple[array[int], array[int]]:
-    """The words of a spec and all its bases, and where the record of each type id starts in them."""
-    specs = [spec]
-    while specs[-1].base is not None:
-        specs.append(specs[-1].base)
-    words, starts = array("I"), array("I", (0,))
-    for each in reversed(specs):
-        len(each)  # finds all records, or the fault among them
-        before = len(words)
-        words.frombytes(each._words.cast("B"))
-        starts.extend([before + start for start in each._starts] if before else each._starts)
-    starts[0] = len(words)  # void
-    words.extend((0, 0, 0))
-    return words, starts

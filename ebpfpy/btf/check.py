@@ -37,16 +37,16 @@ import attrs
 from ebpfpy.errors import BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, RECORD_WORDS, VLEN_MASK, Kind, kind_name
-from .load import load_spec
 from .records import id_words, own_strings, string_words
 from .relocatebase import BaseProblem, is_distilled, match_base
+from .source import find_btf
 from .spec import Spec
 from .text import KEYWORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .load import Source
+    from .source import Source
 
 Verdict = Literal["fits", "does not fit", "cannot tell"]
 
@@ -59,7 +59,8 @@ _NOT_AN_OBJECT = _NOT_A_TYPE | {Kind.VOID, Kind.FUNC_PROTO, Kind.FWD}
 """Nothing of these can be a member, an element, a variable."""
 _TAGGABLE = frozenset({Kind.STRUCT, Kind.UNION, Kind.FUNC, Kind.VAR, Kind.TYPEDEF})
 _WORD_SIZED = frozenset({Kind.INT, Kind.ENUM, Kind.ENUM64})
-_HAVE_SIZE = frozenset({Kind.INT, Kind.FLOAT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.DATASEC})
+HAVE_SIZE = frozenset({Kind.INT, Kind.FLOAT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.DATASEC})
+"""Kinds whose third word is the size of the type in bytes."""
 _FREE_TEXT = frozenset({Kind.INT, Kind.FLOAT, Kind.DATASEC, Kind.DECL_TAG, Kind.TYPE_TAG})
 """Kinds whose name is no identifier: "long unsigned int", ".data..percpu", "bpf_kfunc"."""
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z0-9_$.]+)?")
@@ -148,7 +149,7 @@ class SplitReport:
         plain["examples"], plain["notes"] = list(self.examples), list(self.notes)
         plain["problems"] = [
             {
-                **attrs.asdict(problem, recurse=False),
+                **problem._asdict(),
                 "candidates": [candidate._asdict() for candidate in problem.candidates],
                 "embedded_in": list(problem.embedded_in),
                 "text": str(problem),
@@ -178,7 +179,7 @@ def check_split(
         NotFoundError: an ELF file without BTF.
         OSError: the file cannot be read.
     """
-    spec = _open(split, base, distilled)
+    spec = open_split(split, base, distilled)
     if spec.base is not base:
         return _check_distilled(_inspect(spec), spec, base, strict)
     return _inspect(spec)
@@ -192,32 +193,55 @@ def rank_bases(
     Raises:
         EbpfError, OSError: as `check_split`.
     """
-    if not isinstance(split, Spec) and hasattr(split, "read"):
-        split = split.read()
+    bases = list(bases)
+    if bases:
+        split = open_split(split, bases[0], distilled)  # what is read once need not be read again
     reports = [check_split(split, base, distilled=distilled, strict=strict) for base in bases]
     order = {"fits": 0, "cannot tell": 1, "does not fit": 2}
     return sorted(reports, key=lambda report: (order[report.verdict], report.faults))
 
 
-def _open(split: Spec | Source, base: Spec, distilled: Spec | None) -> Spec:
-    """The module as a spec: on `base`, or on its distilled base."""
+def open_split(split: Spec | Source, base: Spec, distilled: Spec | None = None) -> Spec:
+    """A module as a spec: on its distilled base if it has one, else on `base`, whether it fits that or not.
+
+    Args:
+        split: as for `check_split`.
+        base: the types of a kernel.
+        distilled: the distilled base, where that is a file of its own.
+
+    Raises:
+        EbpfError, OSError: as `check_split`.
+    """
     if isinstance(split, Spec):
         if split.base is None:
             raise InputError(f"{split.name or 'BTF'} stands alone: it is no split BTF")
-        if split.base is not base and is_distilled(split.base):
+        if split.base is base or is_distilled(split.base):
             return split
-        return split if split.base is base else Spec(split.raw, distilled or base, name=split.name)
-    if hasattr(split, "read"):
-        split = split.read()
+        return Spec(split.raw, distilled or base, name=split.name)
+    found = find_btf(split)
     if distilled is not None:
-        return load_spec(split, base=distilled)
+        return Spec(found.blob, distilled, name=found.name)
     try:
-        alone = load_spec(split)
+        alone = found.spec()
     except BtfError:
-        return load_spec(split, base=base)  # raw BTF that does not stand alone
+        return found.spec(base)  # raw BTF that does not stand alone
     if alone.base is None:
         raise InputError(f"{alone.name or 'BTF'} stands alone: it is no split BTF")
     return alone
+
+
+def looks_misplaced(split: Spec) -> bool:
+    """Whether `check_split` should be asked about a split and its base: a glance that costs next to nothing.
+
+    The first and the last of a split's own strings are used, as all are. On a base whose strings end elsewhere, one of
+    the two is not: the one that would have to lie outside. A split without own strings cannot be judged like that.
+    """
+    strings, first = own_strings(split)
+    if not strings:
+        return bool(len(split))
+    words, _ = split.locate(split.first_id) if len(split) else (memoryview(b"").cast("I"), 0)
+    last = first + strings.rfind(b"\0", 0, -1) + 1
+    return not {first, last}.issubset(words)
 
 
 def _check_distilled(own: SplitReport, spec: Spec, base: Spec, strict: str | None) -> SplitReport:
@@ -267,7 +291,7 @@ class _Facts:
             elif current == Kind.PTR:
                 return kind, under, count * self._spec.pointer_size
             else:
-                return kind, under, count * third if current in _HAVE_SIZE else None
+                return kind, under, count * third if current in HAVE_SIZE else None
         return kind, under, None
 
 

@@ -9,9 +9,8 @@ The n-th one is called ``state___n``: for CO-RE that is a flavour, so it still s
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from itertools import accumulate, compress, count
-from operator import add, not_
+from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +32,10 @@ KEYWORDS_C23 = frozenset({"bool", "true", "false"})
 """Words that became keywords, with the meaning that the kernel gives them as names."""
 
 _NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
+_CLASSES = bytes(
+    0 if not c else ord("0") if chr(c).isdigit() else ord("a") if c == ord("_") or chr(c).isalpha() else ord("!")
+    for c in range(128)
+) + b"!" * 128  # fmt: skip
 
 
 def identifier(name: str) -> str:
@@ -50,7 +53,7 @@ def identifier(name: str) -> str:
 
 
 class Identifiers(dict[int, str]):
-    """String offset -> `identifier` of the string; filled when asked for."""
+    """String offset -> `identifier` of the string; made when asked for."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -60,26 +63,32 @@ class Identifiers(dict[int, str]):
         return made
 
     def fill(self) -> None:
-        """Convert all strings of the spec itself at once: many times faster, if most of them are needed."""
-        self._fill(self.spec)
-
-    def _fill(self, spec: Spec) -> None:
-        try:
-            text = spec.own_strings().decode("ascii")
-        except UnicodeDecodeError:
-            return  # one by one, when asked for
-        names = text.split("\0")[:-1]
+        """Make those of all strings of the spec itself: many times faster, if most of them are needed."""
+        raw, first = self.spec.own_strings(), self.spec.strings_end - len(self.spec.own_strings())
+        # what is not ASCII is not an identifier, and left for later
+        names = raw.decode("latin-1").split("\0")[:-1]
         # each string has a NUL behind it: the n-th one starts n bytes later than the lengths before it say
-        starts = list(map(add, accumulate(map(len, names), initial=spec._first_string), count()))
+        starts = list(map(add, accumulate(map(len, names), initial=first), count()))
         self.update(zip(starts, names, strict=False))
-        unfit = list(compress(count(), map(not_, map(str.isidentifier, names))))
-        for word in KEYWORDS.intersection(names):
-            index = -1
-            with suppress(ValueError):  # no further one
-                while True:
-                    unfit.append(index := names.index(word, index + 1))
-        for index in unfit:
-            self[starts[index]] = identifier(names[index])
+        for start in compress(starts, map(KEYWORDS.__contains__, names)):
+            self[start] = identifier(self[start])
+        for start in _unfit(raw):
+            del self[first + start]
+
+
+def _unfit(raw: bytes) -> set[int]:
+    """Where strings start that are no identifiers for their letters; most strings of a kernel are none of these."""
+    classes = raw.translate(_CLASSES)
+    found = {0} if classes[:1] == b"0" else set()
+    at = classes.find(b"\x000")
+    while at >= 0:
+        found.add(at + 1)
+        at = classes.find(b"\x000", at + 1)
+    at = classes.find(b"!")
+    while at >= 0:
+        found.add(raw.rfind(b"\0", 0, at) + 1)
+        at = classes.find(b"!", raw.index(b"\0", at))
+    return found
 
 
 class Scope(dict[str, int]):

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.errors import BtfError
 
+from .classes import Classes
 from .equivalence import REFERS, UNKNOWN, Table, settle_composites
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
 from .records import make_blob
@@ -319,11 +320,38 @@ def _settle_references(table: Table) -> None:
                     stack.pop()
                     continue
             if type_id in opened:  # it refers to itself, without any struct in between: nothing that C has
-                same[type_id] = type_id
-                stack.pop()
+                _settle_circles(table)
                 continue
             opened.add(type_id)
             stack += missing
+
+
+def _settle_circles(table: Table) -> None:
+    """Settle all types that reach a circle without any struct in it."""
+    same = table.same
+    waiting = {
+        type_id: [each for each in _referenced(table, type_id) if same[each] == UNKNOWN]
+        for type_id, known in enumerate(same)
+        if known == UNKNOWN
+    }
+    referrers: dict[int, list[int]] = {}
+    for type_id, targets in waiting.items():
+        for target in targets:
+            referrers.setdefault(target, []).append(type_id)
+    missing = {type_id: len(targets) for type_id, targets in waiting.items()}
+    free = [type_id for type_id, count in missing.items() if not count]
+    while free:  # what is left when all that can be settled from the leaves up is taken away
+        type_id = free.pop()
+        del waiting[type_id]
+        for referrer in referrers.get(type_id, ()):
+            missing[referrer] -= 1
+            if not missing[referrer]:
+                free.append(referrer)
+    first: dict[int, int] = {}
+    for type_id, number in enumerate(Classes(table).of):
+        lowest = first.setdefault(number, type_id)
+        if type_id in waiting:
+            same[type_id] = lowest if same[lowest] == UNKNOWN else same[lowest]
 
 
 def _referenced(table: Table, type_id: int) -> list[int]:

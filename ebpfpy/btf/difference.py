@@ -16,9 +16,10 @@ import attrs
 
 from ebpfpy.errors import BtfError, TypeNotFoundError
 
-from .cdecl import _MARKED, MARK, Writer, enum_values
-from .cheader import _all_records
+from .cdecl import MARKED, Writer
+from .cdeclarator import MARK
 from .cnames import Identifiers
+from .cwords import Records, enum_values
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ _KINDS = {
     _FUNC: "func",
 }
 _DECORATIONS = frozenset(int(k) for k in (Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
-_MOST_MEMBERS = 1 << 18
+_MOST_MEMBERS = 1 << 12
+_DEEPEST = 64
+"""Levels of unnamed structs in one another; kernels have four."""
 
 
 @attrs.frozen
@@ -175,11 +178,13 @@ class _Side:
     """The types of one spec."""
 
     def __init__(self, spec: Spec, only: str | None) -> None:
-        words, starts = _all_records(spec)
-        self.words, self.starts = words, starts
+        records = Records(spec)
+        words, starts = records.words, records.starts
+        self.words, self.starts, self._locate = words, starts, records.locate
         self.spec = spec
-        self.writer = Writer(spec, _Names(spec), self._locate)
+        self.writer = Writer(spec, _Names(spec), records.locate)
         names = self.writer.names
+        self._members_left = _MOST_MEMBERS + 16 * len(words)
         self.groups: dict[tuple[str, str], list[int]] = {}
         for type_id in range(spec.first_id, len(starts)):
             start = starts[type_id]
@@ -191,12 +196,6 @@ class _Side:
                 if kind == "enum" and not words[start + 1] & VLEN_MASK:
                     continue  # a declaration
                 self.groups.setdefault((kind, name), []).append(type_id)
-
-    def _locate(self, type_id: int) -> tuple[Sequence[int], int]:
-        try:
-            return self.words, self.starts[type_id]
-        except IndexError:
-            raise BtfError(f"a type refers to id {type_id}, which no type has", source=self.spec.name) from None
 
     def contents(self, key: tuple[str, str]) -> list[_Content]:
         """What the types of that kind and name hold, by id."""
@@ -229,8 +228,8 @@ class _Side:
         return _Content(None, types, self._spelled(f"{before}{behind}"))
 
     def _values(self, words: Sequence[int], at: int, info: int, kind: int) -> Iterator[tuple[str, int]]:
-        for offset, value in enum_values(words, at, info, kind, words[at + 2]):
-            yield self.writer.names[offset], value
+        offsets, values = enum_values(words, at, info, kind, words[at + 2])
+        return zip(map(self.writer.names.__getitem__, offsets), values, strict=True)
 
     def _text(self, type_id: int) -> str:
         """A type in C; of one without a name only that it has none."""
@@ -239,7 +238,7 @@ class _Side:
 
     def _spelled(self, text: str) -> str:
         if MARK in text:
-            text = _MARKED.sub(lambda match: self._brief(int(match.group(1))), text)
+            text = MARKED.sub(lambda match: self._brief(int(match.group(1))), text)
         return text.rstrip()
 
     def _brief(self, type_id: int) -> str:
@@ -271,21 +270,26 @@ class _Side:
         writer, names = self.writer, self.writer.names
         self._measure(type_id)
         stack: list[Iterator[tuple[str, int, tuple[int, int, int, int]]]] = [self._each(type_id, "", 0)]
-        count = 0
         while stack:
             item = next(stack[-1], None)
             if item is None:
                 stack.pop()
                 continue
             path, base, (name_off, member, offset, width) = item
-            count += 1
-            if count > _MOST_MEMBERS:
-                raise BtfError(f"type [{type_id}] has more than {_MOST_MEMBERS} members", source=self.spec.name)
+            self._members_left -= 1  # unnamed structs in one another can double at every level
+            if self._members_left < 0:
+                raise BtfError(
+                    f"type [{type_id}] has too many members, unnamed structs' included", source=self.spec.name
+                )
             name = names[name_off]
             if name:
                 yield f"{path}{name}", base + offset, width, self._text(member), writer.sizes[member]
             inner = self._unnamed(member)
             if inner is not None:
+                if len(stack) == _DEEPEST:
+                    raise BtfError(
+                        f"type [{type_id}] contains itself, or unnamed structs {_DEEPEST} deep", source=self.spec.name
+                    )
                 stack.append(self._each(inner, f"{path}{name}." if name else path, base + offset))
             elif not name and (under := writer.composite_under(member)) is not None and not width:
                 yield f"{path}({self._text(member)})", base + offset, width, self._text(member), writer.sizes[under]

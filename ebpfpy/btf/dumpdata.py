@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ebpfpy.errors import InputError
 
 from . import types as t
-from .cdecl import c_text
 from .cformat import format_c
+from .ctags import c_text
 from .layout import MAX_DEPTH, resolve, sizeof
+from .values import bytes_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def dump_data(
         InputError: the buffer is too short, the type has no values, or contains itself; or the text would have more
             than a million values.
     """
-    view = memoryview(buffer).cast("B") if not isinstance(buffer, bytes) else memoryview(buffer)
+    view = memoryview(bytes_view(buffer))
     size = sizeof(of)
     if len(view) < size:
         raise InputError(f"{of!r} has {size} bytes, {size - len(view)} are missing", offset=len(view))

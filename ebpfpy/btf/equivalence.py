@@ -32,11 +32,15 @@ a candidate, one that needs no declaration to stand for a definition is taken be
 thousands of versions, or where thousands of anonymous structs have one shell. So canonical types are found by a
 *colour*, a number for what a type looks like so far that nothing equal can have another one. It is made of the shell
 and the colours of the members' types, through pointers, arrays, qualifiers and prototypes down to the first type with
-a name; of that, only the name counts. In a bucket that gets crowded, colours look one named struct deeper, and deeper
-again, but never into a struct whose name is also declared somewhere.
+a name; of that, only the name counts. In a bucket that gets crowded, colours look some named structs deeper, and deeper
+again, but never into a struct whose name is also declared somewhere. Where that does not help (long lists of structs of
+one name; a name that is declared and has thousands of versions), all types are sorted into classes of equal structure
+(`ebpfpy.btf.classes`). Then a candidate is compared with the canonical type of its class, and, if declarations could
+make others equal to it, with a few of those: that may leave two types where one would do, and never makes one of two.
 
 A pair that has been found different is remembered, with all pairs that were to be equal only if it was: in two long
-chains of structs that differ in the last link, every link is visited once, not once for each link before it.
+chains of structs that differ in the last link, every link is visited once, not once for each link before it. And when
+proofs have taken many times more steps than there are types, the ones that follow must be short or fail.
 
 Nothing here recurses: graphs may be of any depth.
 """
@@ -45,6 +49,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .classes import Classes
 from .kinds import KIND_FLAG, VLEN_MASK, Kind
 
 if TYPE_CHECKING:
@@ -64,7 +69,14 @@ _PRIMITIVES = (_INT, _FLOAT, _FWD)  # settled by their words
 UNKNOWN = -1
 CROWDED = 16
 """Canonical types in a bucket before colours look deeper."""
+DEPTHS = {0: 2, 2: 8, 8: 32}
+"""How deep colours look next."""
 DEEPEST = 64
+GUESSES = 32
+"""In buckets where colours do not help: canonical types of another class with which a candidate is compared."""
+STEPS_PER_TYPE = 64
+"""Steps of all proofs together, for each type, before proofs must be short."""
+SHORT_PROOF = 256
 
 _OPEN, _CIRCLE = 0, 1
 
@@ -127,19 +139,17 @@ def settle_composites(table: Table, composites: Iterable[int], declared: set[int
         numbers.update(dict.fromkeys(members, number))
     if not shared:
         return
-    colours = _Colours(table, numbers, declared)
-    buckets = _Buckets(colours)
+    buckets = _Buckets(table, _Colours(table, numbers, declared))
     hypotheses = _Hypotheses(table)
     for type_id in sorted(shared):
         if type_id < first:
-            buckets.at(type_id).append(type_id)
+            buckets.add(type_id)
             continue
         if same[type_id] != UNKNOWN:
             continue  # settled together with one that contains it
-        bucket = buckets.at(type_id)
         second_best: _Proof | None = None
-        for canonical in bucket:
-            proof = hypotheses.prove(type_id, canonical)
+        for canonical in buckets.like(type_id):
+            proof = hypotheses.prove(type_id, canonical, sure=buckets.one_class(type_id, canonical))
             if proof is not None and not proof.declarations:
                 hypotheses.settle(proof)
                 break
@@ -149,7 +159,7 @@ def settle_composites(table: Table, composites: Iterable[int], declared: set[int
                 hypotheses.settle(second_best)
             if second_best is None or second_best.base_changes:
                 same[type_id] = type_id
-                buckets.add(bucket, type_id)
+                buckets.add(type_id)
 
 
 class _Colours:
@@ -238,37 +248,76 @@ class _Colours:
         return type_id * DEEPEST + depth
 
 
+class _Crowd:
+    """Canonical types that have one colour however deep it looks."""
+
+    def __init__(self) -> None:
+        self.by_class: dict[int, int] = {}
+        self.some: list[int] = []
+        self.guessing: list[int] = []
+
+
 class _Buckets:
     """Canonical types by colour."""
 
-    def __init__(self, colours: _Colours) -> None:
+    def __init__(self, table: Table, colours: _Colours) -> None:
+        self._table = table
         self._colours = colours
         self._lists: dict[tuple[int, int], list[int]] = {}
         self._deeper: dict[tuple[int, int], int] = {}
+        self._crowds: dict[tuple[int, int], _Crowd] = {}
+        self._classes: Classes | None = None
 
-    def at(self, type_id: int) -> list[int]:
-        """Where the types that may be equal to this one are, and where it has to go if it is not."""
-        key = 0, self._colours.of(type_id, 0)
-        while key in self._deeper:
-            depth = self._deeper[key]
-            key = depth, self._colours.of(type_id, depth)
-        return self._lists.setdefault(key, [])
+    def like(self, type_id: int) -> list[int]:
+        """Canonical types that this one may be equal to."""
+        key = self._key(type_id)
+        crowd = self._crowds.get(key)
+        if crowd is None or self._classes is None:
+            return self._lists.get(key, [])
+        exact = crowd.by_class.get(self._classes.of[type_id])
+        others = crowd.some if self._classes.guessing[type_id] else crowd.guessing
+        return others if exact is None else [exact, *(each for each in others if each != exact)]
 
-    def add(self, bucket: list[int], type_id: int) -> None:
-        """Put a type where `at` said; look deeper into a bucket that gets crowded."""
+    def one_class(self, one: int, other: int) -> bool:
+        """Whether two types are known to be equal, without any declaration taken for a definition."""
+        return self._classes is not None and self._classes.of[one] == self._classes.of[other]
+
+    def add(self, type_id: int) -> None:
+        """Add a canonical type; look deeper into a bucket that gets crowded."""
+        key = self._key(type_id)
+        if key in self._crowds:
+            self._join(self._crowds[key], type_id)
+            return
+        bucket = self._lists.setdefault(key, [])
         bucket.append(type_id)
         if len(bucket) < CROWDED or len(bucket) & (len(bucket) - 1):
             return  # every doubling is reason enough to look deeper
+        depth = DEPTHS.get(key[0])
+        del self._lists[key]
+        if depth is None:
+            crowd = self._crowds[key] = _Crowd()
+            for each in bucket:
+                self._join(crowd, each)
+            return
+        self._deeper[key] = depth
+        for each in bucket:
+            self._lists.setdefault((depth, self._colours.of(each, depth)), []).append(each)
+
+    def _key(self, type_id: int) -> tuple[int, int]:
         key = 0, self._colours.of(type_id, 0)
         while key in self._deeper:
             depth = self._deeper[key]
             key = depth, self._colours.of(type_id, depth)
-        depth = key[0] * 2 or 2
-        if depth >= DEEPEST:
-            return
-        self._deeper[key] = depth
-        for each in self._lists.pop(key):
-            self._lists.setdefault((depth, self._colours.of(each, depth)), []).append(each)
+        return key
+
+    def _join(self, crowd: _Crowd, type_id: int) -> None:
+        if self._classes is None:
+            self._classes = Classes(self._table)
+        crowd.by_class.setdefault(self._classes.of[type_id], type_id)
+        if len(crowd.some) < GUESSES:
+            crowd.some.append(type_id)
+        if len(crowd.guessing) < GUESSES and self._classes.guessing[type_id]:
+            crowd.guessing.append(type_id)
 
 
 class _Proof(NamedTuple):
@@ -277,11 +326,13 @@ class _Proof(NamedTuple):
     Attributes:
         pairs: candidate and canonical type that are equal, and the index of the pair that they come from.
         declarations: declaration, and the definition that it stands for; in a proof without any, nothing was guessed.
+        sets: the pairs as sets: type -> another one of its set.
         base_changes: they would be equal if a declaration of the base became a definition: so they are not.
     """
 
     pairs: list[tuple[int, int, int]]
     declarations: list[tuple[int, int]]
+    sets: dict[int, int]
     base_changes: bool
 
 
@@ -291,9 +342,13 @@ class _Hypotheses:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._different: set[tuple[int, int]] = set()
+        self._steps = STEPS_PER_TYPE * len(table.kinds)
 
-    def prove(self, candidate: int, canonical: int) -> _Proof | None:
-        """That two types are equal, with all that follows; None if they are different."""
+    def prove(self, candidate: int, canonical: int, *, sure: bool = False) -> _Proof | None:
+        """That two types are equal, with all that follows; None if they are different, or if it would take too long.
+
+        With `sure` it is known already, and what follows is wanted: that settles types, so it is no work in vain.
+        """
         table, different = self._table, self._different
         if (candidate, canonical) in different:
             return None
@@ -304,22 +359,21 @@ class _Hypotheses:
         bound: dict[int, int] = {}  # declaration of the canonical side -> definition of the candidate's
         base_changes = False
         todo = [(candidate, canonical, -1)]
+        lowest = min(0, self._steps - SHORT_PROOF)
         while todo:
             a, b, origin = todo.pop()
+            self._steps -= 1
             if a == b or find(a) == find(b):
                 continue
             own = b >= table.first
-            if kinds[b] == _FWD:
-                b = self._meaning(b)
-                if a == b or find(a) == find(b):
-                    continue
-            x, y = a, b
-            while x in sets:
-                x = sets[x]
-            while y in sets:
-                y = sets[y]
+            b = self._meaning(b) if kinds[b] == _FWD else find(b)
+            if a == b or find(a) == find(b):
+                continue
+            x, y = _root(sets, a), _root(sets, b)
             if x == y:
                 continue
+            if self._steps < lowest and not sure:
+                return None
             if kinds[a] == kinds[b]:
                 inner = None if (a, b) in different else self._compare(a, b)
                 if inner is None:
@@ -338,7 +392,7 @@ class _Hypotheses:
                 if b in bound:
                     todo.append((a, bound[b], 0))  # one declaration, two definitions: they must be the same
                 bound.setdefault(b, a)
-        return _Proof(pairs, declarations + list(bound.items()), base_changes)
+        return _Proof(pairs, declarations + list(bound.items()), sets, base_changes)
 
     def _meaning(self, declaration: int) -> int:
         """What a declaration of the canonical side stands for by now, or itself."""
@@ -410,6 +464,16 @@ class _Hypotheses:
                 settled = find(b)
                 if same[settled] == settled:
                     same[a] = settled
+        if not proof.declarations:  # then all of one set are equal, in whatever order they were met
+            canonical: dict[int, int] = {}
+            for pair in proof.pairs:
+                for each in pair[:2]:
+                    if same[each] != UNKNOWN and kinds[each] in _COMPOSITE:
+                        canonical.setdefault(_root(proof.sets, each), find(each))
+            for pair in proof.pairs:
+                for each in pair[:2]:
+                    if same[each] == UNKNOWN and kinds[each] in _COMPOSITE:
+                        same[each] = canonical.get(_root(proof.sets, each), UNKNOWN)
 
     def _define(self, declaration: int, definition: int) -> None:
         table = self._table
@@ -429,6 +493,17 @@ class _Hypotheses:
             if origin < 0:
                 return
             a, b, origin = pairs[origin]
+
+
+def _root(sets: dict[int, int], type_id: int) -> int:
+    """The representative of a set; halves the way for the next one."""
+    above = sets.get(type_id)
+    while above is not None:
+        further = sets.get(above)
+        if further is not None:
+            sets[type_id] = further
+        type_id, above = above, further
+    return type_id
 
 
 def _declared_enum(name: int, info: int, other_info: int) -> bool:

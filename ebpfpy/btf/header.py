@@ -13,16 +13,16 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ebpfpy.errors import BtfError
 
-from .kinds import HEADER_SIZE, HEADER_SIZE_LAYOUT, MAGIC
+from .kinds import HEADER_SIZE, HEADER_SIZE_LAYOUT
 
 ByteOrder = Literal["little", "big"]
 
-_PREFIX = {"little": struct.Struct("<HBBI"), "big": struct.Struct(">HBBI")}
-_SECTIONS = {"little": struct.Struct("<IIII"), "big": struct.Struct(">IIII")}
+# u16 magic, u8 version, u8 flags, u32 hdr_len, type_off, type_len, str_off, str_len
+_HEADER = {"little": struct.Struct("<HBBIIIII"), "big": struct.Struct(">HBBIIIII")}
 _LAYOUT = {"little": struct.Struct("<II"), "big": struct.Struct(">II")}
 
 
@@ -44,16 +44,16 @@ class Sections(NamedTuple):
     layout: tuple[tuple[int, int], ...]
 
 
-def looks_like_btf(data: memoryview) -> bool:
+def looks_like_btf(data: Any) -> bool:
     """Whether the first two bytes are BTF's magic number in either byte order."""
     return len(data) >= 2 and bytes(data[:2]) in (b"\x9f\xeb", b"\xeb\x9f")
 
 
-def read_header(data: memoryview, *, source: str, split: bool) -> Sections:
+def read_header(data: Any, *, source: str, split: bool) -> Sections:
     """Check a blob's header and find its sections.
 
     Args:
-        data: the whole blob.
+        data: the whole blob; slices of it are bytes.
         source: what it is called in errors.
         split: it continues another blob: its strings may be empty or start with any character.
 
@@ -61,48 +61,55 @@ def read_header(data: memoryview, *, source: str, split: bool) -> Sections:
         BtfError: it is no BTF, or its header contradicts itself or the blob's length.
     """
     size = len(data)
-    if not looks_like_btf(data):
+    head: bytes = data[:HEADER_SIZE_LAYOUT]
+    if head[:2] == b"\x9f\xeb":
+        order: ByteOrder = "little"
+    elif head[:2] == b"\xeb\x9f":
+        order = "big"
+    else:
         raise BtfError("not BTF: the magic number 0xeb9f is missing", source=source, offset=0)
-    order: ByteOrder = "little" if data[0] == MAGIC & 0xFF else "big"
     if size < HEADER_SIZE:
         raise BtfError(f"truncated: {size} bytes, a header has {HEADER_SIZE}", source=source, offset=size)
-    _, version, _flags, length = _PREFIX[order].unpack_from(data)
+    _, version, _flags, length, type_off, type_len, str_off, str_len = _HEADER[order].unpack_from(head)
     if version != 1:
         raise BtfError(f"BTF version {version} is unknown", source=source, offset=2)
     if not HEADER_SIZE <= length <= size:
         raise BtfError(f"header length {length} does not fit into {size} bytes", source=source, offset=4)
-    type_off, type_len, str_off, str_len = _SECTIONS[order].unpack_from(data, 8)
     layout_off = layout_len = 0
     if length >= HEADER_SIZE_LAYOUT:
-        layout_off, layout_len = _LAYOUT[order].unpack_from(data, HEADER_SIZE)
-    for what, offset, extent, field in (
-        ("type", type_off, type_len, 8),
-        ("string", str_off, str_len, 16),
-        ("layout", layout_off, layout_len, 24),
-    ):
-        if length + offset + extent > size:
-            raise BtfError(
-                f"truncated: {what} section of {extent} bytes at {length + offset} in {size} bytes",
-                source=source,
-                offset=field,
-            )
+        layout_off, layout_len = _LAYOUT[order].unpack_from(head, HEADER_SIZE)
+    if length + max(type_off + type_len, str_off + str_len, layout_off + layout_len) > size:
+        _refuse_overrun(size, length, (type_off, type_len), (str_off, str_len), (layout_off, layout_len), source)
     if type_off % 4 or type_len % 4:
         raise BtfError("type section is not made of whole words", source=source, offset=8)
     strings, strings_end = length + str_off, length + str_off + str_len
-    if str_len and data[strings_end - 1]:
+    if str_len and data[strings_end - 1 : strings_end] != b"\0":
         raise BtfError("string section does not end with NUL", source=source, offset=strings_end - 1)
-    if not split and (not str_len or data[strings]):
+    if not split and (not str_len or data[strings : strings + 1] != b"\0"):
         raise BtfError(
             "string section does not start with NUL: it may continue another blob, as a module's does: pass that base",
             source=source,
             offset=strings,
         )
     types = length + type_off
-    layout = _read_layout(data[length + layout_off :][:layout_len], source=source)
+    layout = _read_layout(data[length + layout_off : length + layout_off + layout_len], source) if layout_len else ()
     return Sections(order, types, types + type_len, strings, strings_end, layout)
 
 
-def _read_layout(data: memoryview, *, source: str) -> tuple[tuple[int, int], ...]:
+def _refuse_overrun(
+    size: int, length: int, types: tuple[int, int], strings: tuple[int, int], layout: tuple[int, int], source: str
+) -> None:
+    """Say which of the sections runs past the end of the blob."""
+    for what, (offset, extent), field in (("type", types, 8), ("string", strings, 16), ("layout", layout, 24)):
+        if length + offset + extent > size:
+            raise BtfError(
+                f"truncated: {what} section of {extent} bytes at {length + offset} in {size} bytes",
+                source=source,
+                offset=field,
+            )
+
+
+def _read_layout(data: bytes, source: str) -> tuple[tuple[int, int], ...]:
     """Per kind: ``u8 info_sz, u8 elem_sz, u16 flags``."""
     if len(data) % 4:
         raise BtfError("layout section is not made of whole entries", source=source, offset=28)

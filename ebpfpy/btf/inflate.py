@@ -1,154 +1,157 @@
-"""One record of the type section -> one type object."""
+"""Records of the type section -> type objects.
+
+Numbers are taken over; a name stays an offset, and what follows the record is not read (see `ebpfpy.btf.typebase`).
+That the kind is known and the name is a name is checked here, so that a type that is there has both.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ebpfpy.errors import BtfError
 
 from . import types as t
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind, kind_name
+from .typebase import Named, draft_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .spec import Spec
 
 
-def inflate(spec: Spec, words: memoryview, position: int) -> t.Type:
-    """The type whose record starts at the word index `position`.
+def inflate(spec: Spec, positions: Iterable[int]) -> None:
+    """Make the types whose records start at these word indices, and put them into ``spec._types``.
 
     Raises:
-        BtfError: the record is cut short, has a bad name, or is of an unknown kind.
+        BtfError: a record is cut short, has a bad name, or is of an unknown kind. Types before it have been made.
     """
+    words, types, classes = spec._words, spec._types, _CLASSES
+    names, first, end = spec.raw, spec._first_string, spec._strings_length
+    before = spec._strings_at - first - 1
+    info = 0
     try:
-        # u32 name_off, u32 info, u32 size_or_type
-        name_off, info, size = words[position], words[position + 1], words[position + 2]
-        make = _MAKERS.get(info >> KIND_SHIFT & KIND_MASK)
-        if make is None:
-            raise BtfError(f"kind {kind_name(info >> KIND_SHIFT & KIND_MASK)} is unknown", source=spec.name or "BTF")
-        return make(spec, words, position, name_off, info, size)
+        for position in positions:
+            # u32 name_off, u32 info, u32 size_or_type
+            info = words[position + 1]
+            draft, cls, named, fill = classes[info >> KIND_SHIFT & KIND_MASK]
+            made: Any = draft()
+            made._spec = spec
+            made._position = position
+            if named:
+                made._name = None
+                name = words[position]
+                if not 0 < name - first < end or names[before + name]:
+                    spec.string_bytes(name)  # it is of the base, or it is none
+            fill(made, words, position, info)
+            made.__class__ = cls
+            types.setdefault(position, made)  # another thread may be faster: then its object counts
     except IndexError:
         raise BtfError("truncated: a record runs past the end of the types", source=spec.name or "BTF") from None
+    except KeyError:
+        raise BtfError(
+            f"kind {kind_name(info >> KIND_SHIFT & KIND_MASK)} is unknown", source=spec.name or "BTF"
+        ) from None
 
 
-def _int(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    word = words[at + 3]  # u32 encoding << 24 | bit offset << 16 | bits
-    return t.Int(spec.string(name), size, word >> 24 & 0xF, word & 0xFF, word >> 16 & 0xFF, spec=spec, position=at)
+# Each of these fills a draft from the words of its record. The layouts of what follows the first three words are in
+# kinds.RECORD_WORDS.
 
 
-def _float(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    return t.Float(spec.string(name), size, spec=spec, position=at)
+def _int(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.size = words[at + 2]
+    word = words[at + 3]
+    made.encoding = word >> 24 & 0xF
+    made.bits = word & 0xFF
+    made.bit_offset = word >> 16 & 0xFF
 
 
-def _target(cls: type[t.Pointer | t.Volatile | t.Const | t.Restrict]) -> Callable[..., t.Type]:
-    def make(spec: Spec, words: memoryview, at: int, name: int, info: int, target: int) -> t.Type:
-        return cls(target, spec=spec, position=at)
-
-    return make
+def _float(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.size = words[at + 2]
 
 
-def _typedef(spec: Spec, words: memoryview, at: int, name: int, info: int, target: int) -> t.Type:
-    return t.Typedef(spec.string(name), target, spec=spec, position=at)
+def _target(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._target = words[at + 2]
 
 
-def _type_tag(spec: Spec, words: memoryview, at: int, name: int, info: int, target: int) -> t.Type:
-    return t.TypeTag(spec.string(name), target, bool(info & KIND_FLAG), spec=spec, position=at)
+def _typedef(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._target = words[at + 2]
 
 
-def _decl_tag(spec: Spec, words: memoryview, at: int, name: int, info: int, target: int) -> t.Type:
+def _type_tag(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._target = words[at + 2]
+    made.attribute = info & KIND_FLAG != 0
+
+
+def _decl_tag(made: Any, words: memoryview, at: int, info: int) -> None:
+    _type_tag(made, words, at, info)
     component = words[at + 3]
-    if component & 0x8000_0000:
-        component -= 1 << 32
-    return t.DeclTag(spec.string(name), target, component, bool(info & KIND_FLAG), spec=spec, position=at)
+    made.component = component - (1 << 32) if component & 0x8000_0000 else component
 
 
-def _array(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    return t.Array(words[at + 3], words[at + 4], words[at + 5], spec=spec, position=at)
+def _array(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._element = words[at + 3]
+    made._index = words[at + 4]
+    made.count = words[at + 5]
 
 
-def _composite(cls: type[t.Struct | t.Union]) -> Callable[..., t.Type]:
-    def make(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-        body = words[at + 3 : at + 3 + 3 * (info & VLEN_MASK)].tolist()
-        string, member = spec.string, t.Member
-        if info & KIND_FLAG:  # offset word: bitfield size << 24 | bit offset
-            members = tuple(
-                member(string(body[i]), body[i + 1], body[i + 2] & 0xFF_FFFF, body[i + 2] >> 24, spec)
-                for i in range(0, len(body), 3)
-            )
-        else:
-            members = tuple(member(string(body[i]), body[i + 1], body[i + 2], 0, spec) for i in range(0, len(body), 3))
-        return cls(string(name), size, members, spec=spec, position=at)
-
-    return make
+def _composite(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.size = words[at + 2]
+    made._members = None
 
 
-def _enum(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    signed = bool(info & KIND_FLAG)
-    body = words[at + 3 : at + 3 + 2 * (info & VLEN_MASK)].tolist()
-    values = []
-    for i in range(0, len(body), 2):
-        value = body[i + 1]
-        if signed and value & 0x8000_0000:
-            value -= 1 << 32
-        values.append(t.Enumerator(spec.string(body[i]), value))
-    return t.Enum(spec.string(name), size, tuple(values), signed, False, spec=spec, position=at)
+def _enum(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.size = words[at + 2]
+    made.signed = info & KIND_FLAG != 0
+    made.is64 = info >> KIND_SHIFT & KIND_MASK == Kind.ENUM64
+    made._enumerators = None
 
 
-def _enum64(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    signed = bool(info & KIND_FLAG)
-    body = words[at + 3 : at + 3 + 3 * (info & VLEN_MASK)].tolist()
-    values = []
-    for i in range(0, len(body), 3):
-        value = body[i + 1] | body[i + 2] << 32
-        if signed and value >> 63:
-            value -= 1 << 64
-        values.append(t.Enumerator(spec.string(body[i]), value))
-    return t.Enum(spec.string(name), size, tuple(values), signed, True, spec=spec, position=at)
+def _fwd(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.union = info & KIND_FLAG != 0
 
 
-def _fwd(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    return t.Fwd(spec.string(name), bool(info & KIND_FLAG), spec=spec, position=at)
+def _func_proto(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._result = words[at + 2]
+    made._params = None
 
 
-def _func_proto(spec: Spec, words: memoryview, at: int, name: int, info: int, result: int) -> t.Type:
-    body = words[at + 3 : at + 3 + 2 * (info & VLEN_MASK)].tolist()
-    params = tuple(t.Param(spec.string(body[i]), body[i + 1], spec) for i in range(0, len(body), 2))
-    return t.FuncProto(result, params, spec=spec, position=at)
+def _func(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._proto = words[at + 2]
+    made.linkage = info & VLEN_MASK
+    made._params = None
 
 
-def _func(spec: Spec, words: memoryview, at: int, name: int, info: int, proto: int) -> t.Type:
-    return t.Func(spec.string(name), proto, info & VLEN_MASK, spec=spec, position=at)
+def _var(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._type = words[at + 2]
+    made.linkage = words[at + 3]
 
 
-def _var(spec: Spec, words: memoryview, at: int, name: int, info: int, target: int) -> t.Type:
-    return t.Var(spec.string(name), target, words[at + 3], spec=spec, position=at)
+def _datasec(made: Any, words: memoryview, at: int, info: int) -> None:
+    made.size = words[at + 2]
+    made._variables = None
 
 
-def _datasec(spec: Spec, words: memoryview, at: int, name: int, info: int, size: int) -> t.Type:
-    body = words[at + 3 : at + 3 + 3 * (info & VLEN_MASK)].tolist()
-    variables = tuple(t.VarSecinfo(body[i], body[i + 1], body[i + 2], spec) for i in range(0, len(body), 3))
-    return t.Datasec(spec.string(name), size, variables, spec=spec, position=at)
-
-
-_MAKERS: dict[int, Callable[..., t.Type]] = {
-    Kind.INT: _int,
-    Kind.PTR: _target(t.Pointer),
-    Kind.ARRAY: _array,
-    Kind.STRUCT: _composite(t.Struct),
-    Kind.UNION: _composite(t.Union),
-    Kind.ENUM: _enum,
-    Kind.FWD: _fwd,
-    Kind.TYPEDEF: _typedef,
-    Kind.VOLATILE: _target(t.Volatile),
-    Kind.CONST: _target(t.Const),
-    Kind.RESTRICT: _target(t.Restrict),
-    Kind.FUNC: _func,
-    Kind.FUNC_PROTO: _func_proto,
-    Kind.VAR: _var,
-    Kind.DATASEC: _datasec,
-    Kind.FLOAT: _float,
-    Kind.DECL_TAG: _decl_tag,
-    Kind.TYPE_TAG: _type_tag,
-    Kind.ENUM64: _enum64,
+_FILL: dict[type[t.Type], Callable[[Any, memoryview, int, int], None]] = {
+    t.Int: _int,
+    t.Pointer: _target,
+    t.Array: _array,
+    t.Struct: _composite,
+    t.Union: _composite,
+    t.Fwd: _fwd,
+    t.Typedef: _typedef,
+    t.Volatile: _target,
+    t.Const: _target,
+    t.Restrict: _target,
+    t.Func: _func,
+    t.FuncProto: _func_proto,
+    t.Var: _var,
+    t.Datasec: _datasec,
+    t.Float: _float,
+    t.DeclTag: _decl_tag,
+    t.TypeTag: _type_tag,
 }
+_CLASSES: dict[int, tuple[Callable[[], t.Type], type[t.Type], bool, Callable[[Any, memoryview, int, int], None]]] = {
+    cls.kind: (draft_of(cls), cls, issubclass(cls, Named), fill) for cls, fill in _FILL.items()
+}
+_CLASSES[Kind.ENUM] = _CLASSES[Kind.ENUM64] = draft_of(t.Enum), t.Enum, True, _enum

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebpfpy.errors import BtfError
 
 from . import types as t
+from .typebase import check_type
 
 MAX_DEPTH = 10_000
 """Longer chains of typedefs, qualifiers and arrays than this are cycles or attacks."""
@@ -17,10 +18,12 @@ def resolve(of: t.Type) -> t.Type:
 
     Raises:
         BtfError: they form a cycle.
+        InputError: it is no type.
     """
     current = of
     for _ in range(MAX_DEPTH):
         if not isinstance(current, DECORATIONS):
+            check_type(current)
             return current
         current = current.target
     raise BtfError(f"{of!r}: typedefs and qualifiers form a cycle")
@@ -56,6 +59,7 @@ def alignof(of: t.Type) -> int:
     Raises:
         BtfError: the type has no alignment, or depends on itself.
     """
+    check_type(of)
     known: dict[t.Type, int] = {}
     inside: set[t.Type] = set()
     stack = [of]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 
+from ebpfpy.errors import InputError
+
 # Greedy: the last X___Y wins. Three underscores exactly at the cut: neither neighbour is one.
 _FLAVOUR = re.compile(rb"(.*[^_])___(?=[^_])", re.DOTALL)
 
@@ -25,7 +27,13 @@ def essential_name(name: str) -> str:
 
 
 def encode_name(name: str) -> bytes:
-    """The bytes of a name to look for; of one that is no text, bytes that nothing is called."""
+    """The bytes of a name to look for; of one that is no text, bytes that nothing is called.
+
+    Raises:
+        InputError: it is no string.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"a name is a string, not {name!r}")
     return name.encode("utf-8", "surrogatepass")
 
 

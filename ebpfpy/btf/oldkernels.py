@@ -104,9 +104,10 @@ class _Sanitizer:
         self._spec = spec
         self._missing = missing
         self._strings = bytearray(spec.own_strings())
-        self._new_names: dict[bytes, int] = {}
+        self._names: dict[bytes, int] = {}
         self._placeholder = len(spec) + 1
         self._placeholder_needed = False
+        self._tags: dict[int, list[int] | None] = {}  # attribute -> what becomes of it, None while that is looked for
 
     def blob(self) -> bytes:
         out = array("I")
@@ -186,27 +187,36 @@ class _Sanitizer:
             return [0, make_info(Kind.CONST), record[2]]
         if not record[1] & KIND_FLAG or Feature.TAG_ATTRIBUTES not in missing:
             return record
-        for _ in range(len(self._spec)):  # attributes may follow attributes
+        passed = []
+        while type_id not in self._tags:  # attributes may follow attributes, and many share the end of a chain
+            passed.append(type_id)
+            self._tags[type_id] = None
             target = record[2]
             if self._spec.kind_of(target) != Kind.TYPE_TAG:
-                return [0, make_info(Kind.CONST), target]
-            record = self._record(target)
+                found: list[int] | None = [0, make_info(Kind.CONST), target]
+                break
+            type_id, record = target, self._record(target)
             if not record[1] & KIND_FLAG:
-                return record
-        raise BtfError(f"type {type_id}: type tags form a cycle", source=self._spec.name or "BTF")
+                found = record
+                break
+        else:
+            found = self._tags[type_id]
+        if found is None:
+            raise BtfError(f"type {type_id}: type tags form a cycle", source=self._spec.name or "BTF")
+        self._tags.update(dict.fromkeys(passed, found))
+        return found
 
     def _name(self, name: bytes) -> int:
         """The offset of a string that is added if nothing has it."""
         if not name:
             return 0
-        if name not in self._new_names:
-            known = self._spec.string_offsets(name)
-            if known:
-                self._new_names[name] = known[0]
-            else:
-                self._new_names[name] = len(self._strings)
-                self._strings += name + b"\0"
-        return self._new_names[name]
+        if not self._names:
+            for text, offset in self._spec.each_string():
+                self._names.setdefault(text, offset)
+        if name not in self._names:
+            self._names[name] = len(self._strings)
+            self._strings += name + b"\0"
+        return self._names[name]
 
 
 def _with_layout(spec: Spec, words: array[int], strings: bytes) -> bytes:

@@ -40,8 +40,6 @@ from array import array
 from itertools import chain
 from typing import NamedTuple
 
-import attrs
-
 from ebpfpy.errors import BaseMismatchError, BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, Kind, kind_name
@@ -55,7 +53,6 @@ _BASE_KINDS = frozenset({Kind.INT, Kind.FLOAT, Kind.ENUM, Kind.STRUCT, Kind.UNIO
 _COMPOSITES = frozenset({Kind.STRUCT, Kind.UNION})
 _SIZED_BY_NAME = frozenset({Kind.INT, Kind.FLOAT, Kind.ENUM, Kind.ENUM64})
 _FINDABLE = _SIZED_BY_NAME | _COMPOSITES | {Kind.FWD}
-_LONGEST_CHAIN = 10_000
 
 
 class Candidate(NamedTuple):
@@ -76,8 +73,7 @@ class Candidate(NamedTuple):
         return f"[{self.type_id}] {self.kind}{size}"
 
 
-@attrs.frozen
-class BaseProblem:
+class BaseProblem(NamedTuple):
     """A type of a distilled base for which the new base has nothing that fits.
 
     Attributes:
@@ -122,8 +118,7 @@ class BaseProblem:
         return text
 
 
-@attrs.frozen
-class BaseMatch:
+class BaseMatch(NamedTuple):
     """How the types of a distilled base are found in another base.
 
     Attributes:
@@ -303,22 +298,28 @@ def _distilled_base(split: Spec, new_base: Spec, strict: str | None) -> Spec:
 def _embedded(split: Spec, *, by_value: bool) -> dict[int, list[str]]:
     """Which types of the base are embedded in types of the split -> in what. `by_value`: not in members alone."""
     found: dict[int, list[str]] = {}
+    known: dict[int, int] = {0: 0}
     for type_id in range(split.first_id, split.first_id + len(split)):
         words, at, _ = record_end(split, type_id)
         kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
         if kind in _COMPOSITES or (by_value and kind in (Kind.VAR, Kind.FUNC_PROTO)):
             for index in id_words(words, at):
-                inner = _contained(split, words[index])
+                inner = _contained(split, words[index], known)
                 if inner:
                     found.setdefault(inner, []).append(_place(split, words, at, type_id, index))
     return found
 
 
-def _contained(split: Spec, type_id: int) -> int:
-    """The struct or union of the base that a type contains, under arrays, typedefs and qualifiers; 0 if none."""
-    for _ in range(_LONGEST_CHAIN):
-        if type_id == 0:
-            return 0
+def _contained(split: Spec, type_id: int, known: dict[int, int]) -> int:
+    """The struct or union of the base that a type contains, under arrays, typedefs and qualifiers; 0 if none.
+
+    `known` holds the answers so far: many members have types at the end of one long chain.
+    """
+    passed: dict[int, None] = {}
+    while type_id not in known:
+        if type_id in passed:
+            raise BtfError(f"type {type_id}: typedefs, qualifiers and arrays form a cycle", source=_label(split))
+        passed[type_id] = None
         words, at, _ = record_end(split, type_id)
         kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
         if kind in MODIFIERS:
@@ -326,8 +327,9 @@ def _contained(split: Spec, type_id: int) -> int:
         elif kind == Kind.ARRAY:
             type_id = words[at + 3]
         else:
-            return type_id if kind in _COMPOSITES and type_id < split.first_id else 0
-    raise BtfError(f"type {type_id}: typedefs, qualifiers and arrays form a cycle", source=_label(split))
+            known[type_id] = type_id if kind in _COMPOSITES and type_id < split.first_id else 0
+    known.update(dict.fromkeys(passed, known[type_id]))
+    return known[type_id]
 
 
 def _place(split: Spec, words: memoryview, at: int, type_id: int, index: int) -> str:

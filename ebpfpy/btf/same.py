@@ -9,6 +9,7 @@ about n steps, however they are tangled. There is no recursion.
 from __future__ import annotations
 
 from . import types as t
+from .typebase import check_type
 
 
 def same_type(a: t.Type, b: t.Type) -> bool:
@@ -19,8 +20,11 @@ def same_type(a: t.Type, b: t.Type) -> bool:
     not where they are only attached to it (`DeclTag`).
 
     Raises:
+        InputError: one of them is no type.
         EbpfError: one of them refers to a type that does not exist, or that is malformed.
     """
+    check_type(a)
+    check_type(b)
     sets: dict[t.Type, t.Type] = {}
     todo = [(a, b)]
     while todo:

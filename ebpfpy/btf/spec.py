@@ -27,15 +27,17 @@ import re
 from _thread import RLock  # threading's, without the rest of threading
 from array import array
 from bisect import bisect_left
-from itertools import chain
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
 
-from .header import ByteOrder, native_words, read_header
+from .header import native_words, read_header
 from .inflate import inflate
 from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
 from .names import encode_name, essential_bytes
+from .typebase import check_type
 from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
 
 if TYPE_CHECKING:
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
 
     from ebpfpy.sys.memory import Memory
 
+    from .header import ByteOrder
+
 T = TypeVar("T", bound=Type)
 
 _LONG_NAMES = frozenset(
-    {"long", "long int", "int long", "unsigned long", "long unsigned int", "unsigned long int", "long unsigned",
-     "int long unsigned", "long int unsigned", "int unsigned long", "unsigned int long"}
+    {b"long", b"long int", b"int long", b"unsigned long", b"long unsigned int", b"unsigned long int", b"long unsigned",
+     b"int long unsigned", b"long int unsigned", b"int unsigned long", b"unsigned int long"}
 )  # fmt: skip
 
 
@@ -56,6 +60,7 @@ _SMALL_GROWTH = 1 << 16  # words
 _USUAL_NAME = 64  # bytes: a name that is not longer is cut out of the blob in one go
 _REMEMBERED_NAMES = 1024
 _MANY_FLAVOURS = 16
+_TOGETHER = 256  # types that a walk makes at a time
 _NAMELESS = frozenset({Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO})
 _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
     cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
@@ -81,19 +86,23 @@ class Spec:
         self.name = name
         self.base = base
         self._data = data = _sliced_to_bytes(data)
-        self.raw = memoryview(data).cast("B").toreadonly()
-        self._sections = sections = read_header(self.raw, source=name or "BTF", split=base is not None)
-        self._words = native_words(self.raw, sections)
+        self._sections = sections = read_header(data, source=name or "BTF", split=base is not None)
+        self.byte_order: ByteOrder = sections.byte_order
+        """The blob's byte order, "little" or "big"."""
         self._strings_at = sections.strings
         self._strings_length = sections.strings_end - sections.strings
         self._starts = array("I")
         self._frontier = 0  # word index where the next unseen record starts
-        self._sizes: dict[int, int] = {}
+        # words of a record, by its info word; splits without a layout of their own learn from each other
+        self._sizes: dict[int, int] = {} if base is None or sections.layout else base._sizes
         self._memory: Memory | None = None
         self._word_memory: Memory | None = None
-        self._name_offsets: dict[bytes, tuple[int, ...]] = {}
+        self._name_offsets: dict[bytes, tuple[int, ...]] | None = None
+        self._long_strings: dict[int, bytes] = {}
+        self._long_names: dict[bytes, str] = {}
         self._flavours: dict[bytes, list[int]] | None = None
         self._types: dict[int, Type] = {}
+        self._entries: dict[int, tuple[Any, ...]] = {}  # members, parameters, ... by the position of their type
         self._texts: dict[int, str] = {}  # names of members, parameters and enumerators: the same for many
         self._pointer_size: int | None = None
         self.derived: dict[Any, Any] = {}
@@ -110,21 +119,25 @@ class Spec:
                     source=name or "BTF",
                     offset=0,
                 )
-            self.first_id = base.first_id + len(base)
+            self.first_id = base._next_id
             self._first_string = base.strings_end
 
     # --- what it is ----------------------------------------------------------------------------
 
-    @property
-    def byte_order(self) -> ByteOrder:
-        """The blob's byte order, "little" or "big"."""
-        return self._sections.byte_order
+    @cached_property
+    def raw(self) -> memoryview:
+        """The blob, as bytes that cannot be written to."""
+        return memoryview(self._data).cast("B").toreadonly()
+
+    @cached_property
+    def _words(self) -> memoryview:
+        return native_words(self.raw, self._sections)
 
     @property
     def pointer_size(self) -> int:
         """Bytes of a pointer: the base's, else guessed from the size of ``long``, else 8. May be set to 4 or 8."""
         if self._pointer_size is None:
-            self._pointer_size = self.base.pointer_size if self.base is not None else self._guess_pointer_size()
+            self._pointer_size = self.base.pointer_size if self.base is not None else self.size_of_long() or 8
         return self._pointer_size
 
     @pointer_size.setter
@@ -134,13 +147,22 @@ class Spec:
         self._pointer_size = size
         self.derived.clear()
 
-    def _guess_pointer_size(self) -> int:
-        for name in _LONG_NAMES:
-            for type_id in self.ids_by_name(encode_name(name)):
-                candidate = self.type_by_id(type_id)
-                if isinstance(candidate, Int) and candidate.size in (4, 8):
-                    return candidate.size
-        return 8
+    def size_of_long(self) -> int | None:
+        """Bytes of the own type ``long`` (4 or 8), by which the size of a pointer is guessed; None without one."""
+        words, index, known = self._words, 0, 256
+        while True:
+            self._grow(min(known * 8, len(words)))
+            for position in self._starts[index:]:
+                if (
+                    words[position + 1] >> KIND_SHIFT & KIND_MASK == Kind.INT
+                    and words[position + 2] in (4, 8)
+                    and self.string_bytes(words[position]) in _LONG_NAMES
+                ):
+                    return words[position + 2]
+            index = len(self._starts)
+            if self._frontier >= len(words):
+                return None
+            known *= 8
 
     @property
     def split(self) -> bool:
@@ -152,10 +174,22 @@ class Spec:
         self._grow(len(self._words))
         return len(self._starts)
 
+    @cached_property
+    def _next_id(self) -> int:
+        """The id that the first type of a split spec has."""
+        return self.first_id + len(self)
+
     def __iter__(self) -> Iterator[Type]:
         """Every own type, by id."""
-        for index in range(len(self)):
-            yield self._type_at(self._starts[index])
+        self._grow(len(self._words))
+        known = self._types.get
+        for index in range(0, len(self._starts), _TOGETHER):
+            chunk = self._starts[index : index + _TOGETHER]
+            # a malformed one is reported when its turn comes
+            with suppress(BtfError):
+                inflate(self, [position for position in chunk if position not in self._types])
+            for position in chunk:
+                yield known(position) or self._type_at(position)
 
     def __repr__(self) -> str:
         split = f" split on {self.base.name or 'its base'}" if self.base is not None else ""
@@ -173,6 +207,8 @@ class Spec:
             TypeNotFoundError: no type has it.
             BtfError: a record on the way to it, or its own, is malformed.
         """
+        if type_id.__class__ is not int:
+            type_id = _as_id(type_id)
         if type_id >= self.first_id:
             index = type_id - self.first_id
             if index >= len(self._starts):
@@ -190,6 +226,7 @@ class Spec:
         Raises:
             NotFoundError: it came from elsewhere.
         """
+        check_type(t)
         if isinstance(t, Void):
             return 0
         if t._spec is self:
@@ -220,6 +257,8 @@ class Spec:
             TypeNotFoundError: there is none.
             AmbiguousTypeError: there are several.
         """
+        if not isinstance(cls, type) or not issubclass(cls, Type):
+            raise InputError(f"{cls!r} is no class of types")
         positions = self._positions_by_name(encode_name(name), _KINDS_OF.get(cls))
         found = [t for t in map(self._type_at, positions) if isinstance(t, cls)]
         return self._only(found, name, cls)
@@ -231,6 +270,14 @@ class Spec:
     def any_types_by_name(self, name: str) -> list[Type]:
         """All own types of that exact name, by id; none is no error."""
         return [self._type_at(position) for position in self._positions_by_name(encode_name(name))]
+
+    def every_type_by_name(self, name: str) -> list[Type]:
+        """All types of that exact name, own ones first (by id), then those of the base, then of its base; may be empty.
+
+        The one look-up by name that goes on to the base: all others answer for own types.
+        """
+        own = self.any_types_by_name(name)
+        return own + self.base.every_type_by_name(name) if self.base is not None else own
 
     def types_by_essential_name(self, name: str) -> list[Type]:
         """All own types whose name without flavour is that of `name`, by id."""
@@ -282,6 +329,7 @@ class Spec:
     def _tag_names(self, of: Type | int, component: int, attribute: bool) -> tuple[str, ...]:
         from .tags import tag_names
 
+        component = _as_id(component)
         type_id = of if isinstance(of, int) else self.type_id(of)
         below: tuple[str, ...] = ()
         if self.base is not None and type_id < self.first_id:
@@ -304,6 +352,8 @@ class Spec:
         Raises:
             TypeNotFoundError: no type has that id.
         """
+        if type_id.__class__ is not int:
+            type_id = _as_id(type_id)
         if type_id >= self.first_id:
             index = type_id - self.first_id
             if index >= len(self._starts):
@@ -319,17 +369,16 @@ class Spec:
         Raises:
             BtfError: the offset is out of range, or is not where a string starts.
         """
-        found = self.string_bytes(offset)
+        found = self.string_bytes(_as_id(offset))
+        if len(found) > _USUAL_NAME:
+            text = self._long_names.get(found)
+            if text is None:
+                text = self._long_names[found] = found.decode("utf-8", "backslashreplace")
+            return text
         try:
             return found.decode()
         except UnicodeDecodeError:
             return found.decode("utf-8", "backslashreplace")
-
-    def check_string(self, offset: int) -> None:
-        """Refuse what `string` would refuse, without making the string."""
-        own = offset - self._first_string
-        if not 0 < own < self._strings_length or self.raw[self._strings_at + own - 1]:
-            self.string_bytes(offset)
 
     def string_bytes(self, offset: int) -> bytes:
         """`string`, undecoded."""
@@ -354,13 +403,16 @@ class Spec:
         return self._long_string(self._strings_at)  # the first string of a split spec
 
     def _long_string(self, at: int) -> bytes:
-        """The string at a byte of the blob, however long it is."""
+        """The string at a byte of the blob, however long it is: kept, as a thousand types may have that name."""
+        known = self._long_strings.get(at)
+        if known is not None:
+            return known
         data, length = self._data, _USUAL_NAME
         while True:
             piece: bytes = data[at : at + length]
             end = piece.find(b"\0")
             if end >= 0:
-                return piece[:end]
+                return self._long_strings.setdefault(at, piece[:end])
             length *= 4
 
     def strings_at(self, offsets: Iterable[int]) -> list[bytes]:
@@ -404,20 +456,22 @@ class Spec:
 
     def _offsets_of(self, name: bytes) -> tuple[int, ...]:
         """`string_offsets`, remembered: what many splits ask their base."""
-        found = self._name_offsets.get(name)
+        known = self._name_offsets
+        if known is None or len(known) >= _REMEMBERED_NAMES:
+            known = self._name_offsets = {}
+        found = known.get(name)
         if found is None:
-            if len(self._name_offsets) >= _REMEMBERED_NAMES:
-                self._name_offsets.clear()
-            found = self._name_offsets[name] = tuple(self.string_offsets(name))
+            found = known[name] = tuple(self.string_offsets(name))
         return found
 
     def _each_own_offset(self, name: bytes) -> Iterator[int]:
         if b"\0" in name:
             return
         start, end = self._strings_at, self._strings_at + self._strings_length
-        if self._data[start : start + len(name) + 1] == name + b"\0":
+        needle = name + b"\0"
+        if self._data[start : start + len(needle)] == needle:
             yield self._first_string
-        needle = b"\0" + name + b"\0"
+        needle = b"\0" + needle
         at = self._find(needle, start, end)
         while at >= 0:
             yield self._first_string + at + 1 - start
@@ -493,12 +547,16 @@ class Spec:
         # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
         # the search ends with the first copy that names a type; in smaller ones every copy counts.
         every = self._strings_length <= _SMALL_STRINGS
-        found: set[int] = set()
-        base = self.base._offsets_of(name) if self.base is not None else ()
-        for offset in chain(base, self._each_own_offset(name)):
-            found.update(self._positions_of(offset, kinds))
-            if found and not every:
-                break
+        found: list[int] = []
+        if self.base is not None:
+            for offset in self.base._offsets_of(name):
+                found += self._positions_of(offset, kinds)
+        start = self._strings_at
+        if not every or self._find(name, start, start + self._strings_length) >= 0:  # most modules lack it
+            for offset in self._each_own_offset(name):
+                found += self._positions_of(offset, kinds)
+                if found and not every:
+                    break
         return sorted(found)
 
     def _anonymous_positions(self, kinds: Collection[int] | None) -> list[int]:
@@ -517,17 +575,14 @@ class Spec:
             from ebpfpy.sys.memory import Memory
 
             self._word_memory = Memory(self._words.cast("B"))
-        words, find = self._words, self._word_memory.find_word
+        words = self._words
         if kinds is None:
             kinds = self._kinds_with_names
-        found = []
-        end = len(words) - 1  # the info word follows
-        at = find(offset, 0, end)
-        while at >= 0:
-            if words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds and self._is_start(at):
-                found.append(at)
-            at = find(offset, at + 1, end)
-        return found
+        return [
+            at
+            for at in self._word_memory.words_equal(offset, 0, len(words) - 1)  # the info word follows
+            if words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds and self._is_start(at)
+        ]
 
     @property
     def _kinds_with_names(self) -> Collection[int]:
@@ -637,8 +692,8 @@ class Spec:
     def _type_at(self, position: int) -> Type:
         found = self._types.get(position)
         if found is None:
-            # two threads may both make one; setdefault lets the first win, so that identity holds
-            found = self._types.setdefault(position, inflate(self, self._words, position))
+            inflate(self, (position,))
+            found = self._types[position]
         return found
 
     def kind_of(self, type_id: int) -> int:
@@ -649,6 +704,12 @@ class Spec:
         return words[position + 1] >> KIND_SHIFT & KIND_MASK
 
 
+def _as_id(number: object) -> int:
+    if not isinstance(number, int):
+        raise InputError(f"{number!r} is no number of a type, a part or a string")
+    return int(number)
+
+
 def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | None) -> Spec:
     spec = Spec(data, base, name=name)
     spec._pointer_size = pointer_size
@@ -657,6 +718,8 @@ def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | Non
 
 def _sliced_to_bytes(data: Any) -> Any:
     """A buffer whose slices are bytes: the one that was given (bytes, a mapped file), or a copy of it."""
+    if isinstance(data, bytes):
+        return data
     try:
         if isinstance(data[0:0], bytes):
             return data

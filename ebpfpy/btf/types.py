@@ -8,103 +8,74 @@ the type came from, another type object, or, for graphs built by hand, a callabl
 
 Consequences: making a type touches nothing else; ``repr`` prints one level; equality and hash are identity.
 A `Spec` returns the same object for the same id every time, so identity is what a caller means.
-Structural comparison is a question of its own.
+Structural comparison is a question of its own (`same_type`).
+
+Declaration tags are types of their own in BTF, which refer to what they are on. Here they are also found the other way
+round, on what they tag (`Struct.tags`, `Member.tags`): those of the spec that the object came from. A tag in split BTF
+can be on a type of the base, which knows nothing of it: ``split.tags_of(of)`` knows both.
 
 All sizes are in bytes unless the name says bits.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
-import attrs
-
-from ebpfpy.errors import InputError
-
-from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, Kind
+from .inflateparts import own_params, read_enumerators, read_members, read_params, read_variables
+from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, VLEN_MASK, Kind
+from .parts import Enumerator, Member, Param, Part, VarSecinfo, parts_of
+from .typebase import Named, Reference, Type, follow, set_attribute, setter_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from .spec import Spec
 
-Reference: TypeAlias = "Type | int | Callable[[], Type]"
+__all__ = [
+    "Array",
+    "Const",
+    "Datasec",
+    "DeclTag",
+    "Enum",
+    "Enumerator",
+    "Float",
+    "Func",
+    "FuncProto",
+    "Fwd",
+    "Int",
+    "Member",
+    "Param",
+    "Part",
+    "Pointer",
+    "Reference",
+    "Restrict",
+    "Struct",
+    "Type",
+    "TypeTag",
+    "Typedef",
+    "Union",
+    "Var",
+    "VarSecinfo",
+    "Void",
+    "Volatile",
+]
 
 
-def _follow(reference: Reference, spec: Spec | None) -> Type:
-    if isinstance(reference, Type):
-        return reference
-    if isinstance(reference, int):
-        if spec is None:
-            raise InputError("a type id means nothing without a Spec: refer to the type object itself")
-        return spec.type_by_id(reference)
-    return reference()
-
-
-@attrs.frozen(eq=False, repr=False)
-class Type:
-    """The base of all types; compare and hash by identity.
-
-    Objects that came out of a `Spec` remember it; `Spec.type_id` tells their id.
-    """
-
-    kind: ClassVar[Kind] = Kind.VOID
-    _spec: Spec | None = attrs.field(default=None, kw_only=True)
-    _position: int = attrs.field(default=-1, kw_only=True)
-
-    @property
-    def spec(self) -> Spec | None:
-        """The `Spec` that this type came from; None for a type built by hand."""
-        return self._spec
-
-    def _parts(self) -> Iterator[str]:
-        """What `repr` shows between the class name and the id."""
-        name = getattr(self, "name", None)
-        if name is not None:
-            yield repr(name) if name else "(anon)"
-        size = getattr(self, "size", None)
-        if size is not None:
-            yield f"size={size}"
-
-    def __repr__(self) -> str:
-        return f"<{' '.join([type(self).__name__, *self._parts()])}>"
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """Pickled as a spec and an id: any depth, any circles; types of one spec stay one another's.
-
-        A type that was built by hand is written down for that, and comes back as a type of a spec of its own.
-        """
-        if self._spec is not None:
-            return _type_of, (self._spec, self._spec.type_id(self))
-        if isinstance(self, Void):
-            return Void, ()
-        from .builder import Builder
-
-        builder = Builder()
-        type_id = builder.add(self)
-        return _type_of, (builder.spec(), type_id)
-
-    def __copy__(self) -> Type:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Type:
-        return self
-
-
-def _type_of(spec: Spec, type_id: int) -> Type:
-    """Unpickles a type that came from a spec: as the very object that the unpickled spec answers with."""
-    return spec.type_by_id(type_id)
-
-
-@attrs.frozen(eq=False, repr=False)
 class Void(Type):
     """``void``, type id 0 of every BTF."""
 
+    __slots__ = ()
     name: ClassVar[str] = "void"
 
+    def __init__(self, *, spec: Spec | None = None) -> None:
+        self._build()
+        set_attribute(self, "_spec", spec)
 
-@attrs.frozen(eq=False, repr=False)
-class Int(Type):
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return (Void, ()) if self._spec is None else super().__reduce_ex__(0)
+
+
+class Int(Named):
     """An integer.
 
     Attributes:
@@ -115,110 +86,175 @@ class Int(Type):
         bit_offset: where they start; 0 but in legacy bitfields.
     """
 
-    kind: ClassVar[Kind] = Kind.INT
-    name: str
-    size: int
-    encoding: int = 0
-    bits: int = attrs.field()
-    bit_offset: int = 0
+    __slots__ = ("bit_offset", "bits", "encoding", "size")
+    __match_args__ = ("name", "size", "encoding", "bits", "bit_offset")
 
-    @bits.default
-    def _all_bits(self) -> int:
-        return self.size * 8
+    kind: ClassVar[Kind] = Kind.INT
+    size: int
+    encoding: int
+    bits: int
+    bit_offset: int
+
+    def __init__(self, name: str, size: int, encoding: int = 0, bits: int | None = None, bit_offset: int = 0) -> None:
+        self._build(_name=name, size=size, encoding=encoding, bits=0 if bits is None else bits, bit_offset=bit_offset)
+        if bits is None:
+            set_attribute(self, "bits", 8 * self.size)
 
     @property
     def signed(self) -> bool:
         """Whether values below zero exist."""
-        return bool(self.encoding & INT_SIGNED)
+        return self.encoding & INT_SIGNED != 0
 
     @property
     def char(self) -> bool:
         """Whether the compiler marked it as a character (it rarely does)."""
-        return bool(self.encoding & INT_CHAR)
+        return self.encoding & INT_CHAR != 0
 
     @property
     def bool(self) -> bool:
         """Whether it is a truth value."""
-        return bool(self.encoding & INT_BOOL)
+        return self.encoding & INT_BOOL != 0
 
 
-@attrs.frozen(eq=False, repr=False)
-class Float(Type):
+class Float(Named):
     """A floating point number of `size` bytes."""
 
+    __slots__ = ("size",)
+    __match_args__ = ("name", "size")
+
     kind: ClassVar[Kind] = Kind.FLOAT
-    name: str
     size: int
 
+    def __init__(self, name: str, size: int) -> None:
+        self._build(_name=name, size=size)
 
-@attrs.frozen(eq=False, repr=False)
+
 class _Target(Type):
     """A type that is about one other type."""
 
+    __slots__ = ("_target",)
+    __match_args__ = ("target",)
+
     _target: Reference
+
+    def __init__(self, target: Reference) -> None:
+        self._build(_target=target)
 
     @property
     def target(self) -> Type:
         """The type referred to."""
-        return _follow(self._target, self._spec)
+        return follow(self._target, self._spec)
 
 
-@attrs.frozen(eq=False, repr=False)
 class Pointer(_Target):
     """A pointer to `target`; its size is the spec's pointer size."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.PTR
 
+    @property
+    def type_tags(self) -> tuple[str, ...]:
+        """The type tags of what it points at, outermost first: ("user",) for ``char __user *``.
 
-@attrs.frozen(eq=False, repr=False)
+        Typedefs and qualifiers between them do not matter; a second pointer ends the search, its tags are its own.
+
+        Raises:
+            BtfError: what it points at is a circle of typedefs, qualifiers and tags.
+        """
+        from .tags import type_tags
+
+        return type_tags(self, attribute=False)
+
+    @property
+    def type_attributes(self) -> tuple[str, ...]:
+        """The bare attributes of what it points at, found like `type_tags`."""
+        from .tags import type_tags
+
+        return type_tags(self, attribute=True)
+
+
 class Volatile(_Target):
     """``volatile`` on `target`."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.VOLATILE
 
 
-@attrs.frozen(eq=False, repr=False)
 class Const(_Target):
     """``const`` on `target`."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.CONST
 
 
-@attrs.frozen(eq=False, repr=False)
 class Restrict(_Target):
     """``restrict`` on `target`."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.RESTRICT
 
 
-@attrs.frozen(eq=False, repr=False)
-class _NamedTarget(Type):
-    name: str
+class _Tagged(Named):
+    """A type that declaration tags may be on."""
+
+    __slots__ = ()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The declaration tags on it, ``__attribute__((btf_decl_tag("...")))``, by their ids.
+
+        Those of the spec that it came from; () for a type built by hand. See also `Spec.tags_of`.
+        """
+        from .tags import tags_on
+
+        return tags_on(self, -1, attribute=False)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The bare attributes on it: declaration tags that have the flag for ``__attribute__((name))``."""
+        from .tags import tags_on
+
+        return tags_on(self, -1, attribute=True)
+
+
+class Typedef(_Tagged):
+    """``typedef target name``."""
+
+    __slots__ = ("_target",)
+    __match_args__ = ("name", "target")
+
+    kind: ClassVar[Kind] = Kind.TYPEDEF
     _target: Reference
+
+    def __init__(self, name: str, target: Reference) -> None:
+        self._build(_name=name, _target=target)
 
     @property
     def target(self) -> Type:
-        """The type referred to."""
-        return _follow(self._target, self._spec)
+        """The type that it is another name of."""
+        return follow(self._target, self._spec)
 
 
-@attrs.frozen(eq=False, repr=False)
-class Typedef(_NamedTarget):
-    """``typedef target name``."""
-
-    kind: ClassVar[Kind] = Kind.TYPEDEF
-
-
-@attrs.frozen(eq=False, repr=False)
-class TypeTag(_NamedTarget):
+class TypeTag(Named):
     """``__attribute__((btf_type_tag(name)))`` on `target`; with `attribute` set, the bare attribute `name`."""
 
+    __slots__ = ("_target", "attribute")
+    __match_args__ = ("name", "target", "attribute")
+
     kind: ClassVar[Kind] = Kind.TYPE_TAG
-    attribute: bool = False
+    _target: Reference
+    attribute: bool
+
+    def __init__(self, name: str, target: Reference, attribute: bool = False) -> None:
+        self._build(_name=name, _target=target, attribute=attribute)
+
+    @property
+    def target(self) -> Type:
+        """The type that is tagged."""
+        return follow(self._target, self._spec)
 
 
-@attrs.frozen(eq=False, repr=False)
-class DeclTag(_NamedTarget):
+class DeclTag(Named):
     """``__attribute__((btf_decl_tag(name)))`` on `target`.
 
     Attributes:
@@ -227,76 +263,74 @@ class DeclTag(_NamedTarget):
         attribute: it is the bare attribute `name` rather than a tag.
     """
 
+    __slots__ = ("_target", "attribute", "component")
+    __match_args__ = ("name", "target", "component", "attribute")
+
     kind: ClassVar[Kind] = Kind.DECL_TAG
-    component: int = -1
-    attribute: bool = False
+    _target: Reference
+    component: int
+    attribute: bool
+
+    def __init__(self, name: str, target: Reference, component: int = -1, attribute: bool = False) -> None:
+        self._build(_name=name, _target=target, component=component, attribute=attribute)
+
+    @property
+    def target(self) -> Type:
+        """The type that it is on, or that has the member or parameter that it is on."""
+        return follow(self._target, self._spec)
 
 
-@attrs.frozen(eq=False, repr=False)
 class Array(Type):
     """An array of `count` elements."""
+
+    __slots__ = ("_element", "_index", "count")
+    __match_args__ = ("element", "index", "count")
 
     kind: ClassVar[Kind] = Kind.ARRAY
     _element: Reference
     _index: Reference
     count: int
 
+    def __init__(self, element: Reference, index: Reference, count: int) -> None:
+        self._build(_element=element, _index=index, count=count)
+
     @property
     def element(self) -> Type:
         """The type of an element."""
-        return _follow(self._element, self._spec)
+        return follow(self._element, self._spec)
 
     @property
     def index(self) -> Type:
         """The type of an index."""
-        return _follow(self._index, self._spec)
+        return follow(self._index, self._spec)
 
     def _parts(self) -> Iterator[str]:
         yield f"count={self.count}"
 
 
-@attrs.frozen(eq=False, repr=False)
-class Member:
-    """A member of a struct or union.
+class _Composite(_Tagged):
+    __slots__ = ("_members", "size")
+    __match_args__ = ("name", "size", "members")
 
-    Attributes:
-        name: "" for an anonymous member.
-        offset_bits: where it starts, in bits from the start of the struct.
-        bitfield_size: its width in bits, 0 when it is no bitfield.
-    """
-
-    name: str
-    _type: Reference
-    offset_bits: int = 0
-    bitfield_size: int = 0
-    _spec: Spec | None = None
-
-    @property
-    def type(self) -> Type:
-        """The member's type."""
-        return _follow(self._type, self._spec)
-
-    @property
-    def offset(self) -> int:
-        """The offset in whole bytes (of a bitfield: of the byte where it starts)."""
-        return self.offset_bits // 8
-
-    def __copy__(self) -> Member:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Member:
-        return self
-
-    def __repr__(self) -> str:
-        width = f":{self.bitfield_size}" if self.bitfield_size else ""
-        return f"<Member {self.name or '(anon)'}{width} @{self.offset_bits} bits>"
-
-
-@attrs.frozen(eq=False, repr=False)
-class _Composite(Type):
-    name: str
     size: int
-    members: tuple[Member, ...] = ()
+    _entries = "members"
+    _members: tuple[Member, ...] | None
+
+    def __init__(self, name: str, size: int, members: Iterable[Member] = ()) -> None:
+        self._build(_name=name, size=size, _members=parts_of(Member, members))
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members, in the order of the record.
+
+        Raises:
+            BtfError: a member's name is malformed.
+        """
+        found = self._members
+        if found is None:
+            found = read_members(self)
+            _set_members(self, found)
+        return found
 
     def member(self, name: str) -> Member:
         """The member called `name`, searched in this struct only, not in anonymous members.
@@ -310,30 +344,21 @@ class _Composite(Type):
         raise KeyError(name)
 
 
-@attrs.frozen(eq=False, repr=False)
 class Struct(_Composite):
-    """A struct of `size` bytes; `name` is "" for an anonymous one."""
+    """A struct of `size` bytes; `name` is "" for an anonymous one, `members` a tuple of `Member`."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.STRUCT
 
 
-@attrs.frozen(eq=False, repr=False)
 class Union(_Composite):
-    """A union of `size` bytes; `name` is "" for an anonymous one."""
+    """A union of `size` bytes; `name` is "" for an anonymous one, `members` a tuple of `Member`."""
 
+    __slots__ = ()
     kind: ClassVar[Kind] = Kind.UNION
 
 
-@attrs.frozen
-class Enumerator:
-    """A named value of an enum."""
-
-    name: str
-    value: int
-
-
-@attrs.frozen(eq=False, repr=False)
-class Enum(Type):
+class Enum(Named):
     """An enum: of BTF's kind ENUM, or of kind ENUM64 where `is64` says so.
 
     Attributes:
@@ -344,11 +369,37 @@ class Enum(Type):
         is64: the record is of kind ENUM64.
     """
 
-    name: str
+    __slots__ = ("_enumerators", "is64", "signed", "size")
+    __match_args__ = ("name", "size", "enumerators", "signed", "is64")
+
     size: int
-    enumerators: tuple[Enumerator, ...] = ()
-    signed: bool = False
-    is64: bool = False
+    _entries = "enumerators"
+    _enumerators: tuple[Enumerator, ...] | None
+    signed: bool
+    is64: bool
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        enumerators: Iterable[Enumerator] = (),
+        signed: bool = False,
+        is64: bool = False,
+    ) -> None:
+        self._build(_name=name, size=size, _enumerators=parts_of(Enumerator, enumerators), signed=signed, is64=is64)
+
+    @property
+    def enumerators(self) -> tuple[Enumerator, ...]:
+        """The named values, in the order of the record.
+
+        Raises:
+            BtfError: a name is malformed.
+        """
+        found = self._enumerators
+        if found is None:
+            found = read_enumerators(self)
+            _set_enumerators(self, found)
+        return found
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]
@@ -356,122 +407,157 @@ class Enum(Type):
         return Kind.ENUM64 if self.is64 else Kind.ENUM
 
 
-@attrs.frozen(eq=False, repr=False)
-class Fwd(Type):
+class Fwd(Named):
     """A struct (or union) that is declared, not defined."""
 
+    __slots__ = ("union",)
+    __match_args__ = ("name", "union")
+
     kind: ClassVar[Kind] = Kind.FWD
-    name: str
-    union: bool = False
+    union: bool
+
+    def __init__(self, name: str, union: bool = False) -> None:
+        self._build(_name=name, union=union)
 
 
-@attrs.frozen(eq=False, repr=False)
-class Param:
-    """A parameter of a function prototype; the last one of a variadic function has no name and type void."""
-
-    name: str
-    _type: Reference
-    _spec: Spec | None = None
-
-    @property
-    def type(self) -> Type:
-        """The parameter's type."""
-        return _follow(self._type, self._spec)
-
-    def __copy__(self) -> Param:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Param:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<Param {self.name or '(anon)'}>"
-
-
-@attrs.frozen(eq=False, repr=False)
 class FuncProto(Type):
-    """A function's type."""
+    """A function's type; functions of the same type may share one."""
+
+    __slots__ = ("_params", "_result")
+    __match_args__ = ("result", "params")
 
     kind: ClassVar[Kind] = Kind.FUNC_PROTO
     _result: Reference
-    params: tuple[Param, ...] = ()
+    _entries = "params"
+    _params: tuple[Param, ...] | None
+
+    def __init__(self, result: Reference, params: Iterable[Param] = ()) -> None:
+        self._build(_result=result, _params=parts_of(Param, params))
+
+    @property
+    def params(self) -> tuple[Param, ...]:
+        """The parameters.
+
+        Raises:
+            BtfError: a parameter's name is malformed.
+        """
+        found = self._params
+        if found is None:
+            found = read_params(self)
+            _set_params(self, found)
+        return found
 
     @property
     def result(self) -> Type:
         """The return type."""
-        return _follow(self._result, self._spec)
+        return follow(self._result, self._spec)
 
     def _parts(self) -> Iterator[str]:
-        yield f"params={len(self.params)}"
+        spec = self._spec
+        yield f"params={len(self.params) if spec is None else spec._words[self._position + 1] & VLEN_MASK}"
 
 
-@attrs.frozen(eq=False, repr=False)
-class Func(Type):
+class Func(_Tagged):
     """A function.
 
     Attributes:
         linkage: 0 static, 1 global, 2 extern.
     """
 
+    __slots__ = ("_params", "_proto", "linkage")
+    __match_args__ = ("name", "proto", "linkage")
+
     kind: ClassVar[Kind] = Kind.FUNC
-    name: str
     _proto: Reference
-    linkage: int = 0
+    linkage: int
+    _entries = "params"
+    _params: tuple[Param, ...] | None
+
+    def __init__(self, name: str, proto: Reference, linkage: int = 0) -> None:
+        self._build(_name=name, _proto=proto, linkage=linkage, _params=None)
 
     @property
     def proto(self) -> Type:
         """Its `FuncProto`."""
-        return _follow(self._proto, self._spec)
+        return follow(self._proto, self._spec)
+
+    @property
+    def params(self) -> tuple[Param, ...]:
+        """The parameters of its prototype, each of which knows the tags that this function has on it.
+
+        Raises:
+            BtfError: `proto` is no `FuncProto`, or a parameter's name is malformed.
+        """
+        found = self._params
+        if found is None:
+            found = own_params(self)
+            _set_own_params(self, found)
+        return found
 
 
-@attrs.frozen(eq=False, repr=False)
-class Var(Type):
+class Var(_Tagged):
     """A global variable.
 
     Attributes:
         linkage: 0 static, 1 global, 2 extern.
     """
 
+    __slots__ = ("_type", "linkage")
+    __match_args__ = ("name", "type", "linkage")
+
     kind: ClassVar[Kind] = Kind.VAR
-    name: str
     _type: Reference
-    linkage: int = 0
+    linkage: int
+
+    def __init__(self, name: str, type: Reference, linkage: int = 0) -> None:  # noqa: A002
+        self._build(_name=name, _type=type, linkage=linkage)
 
     @property
     def type(self) -> Type:
         """The variable's type."""
-        return _follow(self._type, self._spec)
-
-
-@attrs.frozen(eq=False, repr=False)
-class VarSecinfo:
-    """Where a variable lies in a data section: byte offset and size."""
-
-    _var: Reference
-    offset: int
-    size: int
-    _spec: Spec | None = None
+        return follow(self._type, self._spec)
 
     @property
-    def var(self) -> Type:
-        """The `Var` (or, in a .ksyms section, the `Func`)."""
-        return _follow(self._var, self._spec)
+    def type_tags(self) -> tuple[str, ...]:
+        """The tags of its type: ("percpu",) for ``int __percpu *counter``. See `Pointer.type_tags`."""
+        from .tags import type_tags
 
-    def __copy__(self) -> VarSecinfo:
-        return self
+        return type_tags(self.type, attribute=False)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> VarSecinfo:
-        return self
+    @property
+    def type_attributes(self) -> tuple[str, ...]:
+        """The bare attributes of its type."""
+        from .tags import type_tags
 
-    def __repr__(self) -> str:
-        return f"<VarSecinfo @{self.offset} size={self.size}>"
+        return type_tags(self.type, attribute=True)
 
 
-@attrs.frozen(eq=False, repr=False)
-class Datasec(Type):
-    """A data section and the variables in it."""
+class Datasec(Named):
+    """A data section and the variables in it, a tuple of `VarSecinfo`."""
+
+    __slots__ = ("_variables", "size")
+    __match_args__ = ("name", "size", "variables")
 
     kind: ClassVar[Kind] = Kind.DATASEC
-    name: str
     size: int
-    variables: tuple[VarSecinfo, ...] = ()
+    _entries = "variables"
+    _variables: tuple[VarSecinfo, ...] | None
+
+    def __init__(self, name: str, size: int, variables: Iterable[VarSecinfo] = ()) -> None:
+        self._build(_name=name, size=size, _variables=parts_of(VarSecinfo, variables))
+
+    @property
+    def variables(self) -> tuple[VarSecinfo, ...]:
+        """Where its variables lie."""
+        found = self._variables
+        if found is None:
+            found = read_variables(self)
+            _set_variables(self, found)
+        return found
+
+
+_set_members = setter_of(_Composite, "_members")
+_set_enumerators = setter_of(Enum, "_enumerators")
+_set_params = setter_of(FuncProto, "_params")
+_set_own_params = setter_of(Func, "_params")
+_set_variables = setter_of(Datasec, "_variables")

@@ -71,6 +71,9 @@ def walk(data: bytes, base: btf.Spec | None = None) -> None:
             lambda type_id=type_id: btf.describe(spec, type_id),
             lambda of=of: decode_zeros(of),
             lambda type_id=type_id: list(btf.dump_raw(spec, ids=[type_id])),
+            lambda of=of: [getattr(of, name) for name in of.__match_args__],
+            lambda of=of: look_at_tags(of),
+            lambda type_id=type_id: (spec.tags_of(type_id), spec.decl_tags_of(type_id)),
         ]
         for ask in asked:
             with contextlib.suppress(EbpfError):
@@ -78,6 +81,13 @@ def walk(data: bytes, base: btf.Spec | None = None) -> None:
     for whole in (lambda: list(spec), lambda: len(spec), lambda: list(btf.dump_raw(spec)), lambda: spec.pointer_size):
         with contextlib.suppress(EbpfError):
             whole()
+
+
+def look_at_tags(of: btf.Type) -> None:
+    for name in ("tags", "attributes", "type_tags", "type_attributes"):
+        getattr(of, name, None)
+        for part in (*getattr(of, "members", ()), *getattr(of, "params", ())):
+            getattr(part, name, None)
 
 
 def decode_zeros(of: btf.Type) -> None:
@@ -293,3 +303,11 @@ def test_absurd_arrays_are_refused_in_time_and_without_memory() -> None:
 
 
 VOID_INDEX = btf.Int("u32", 4)
+
+
+def test_a_huge_name_is_kept_once_however_many_types_have_it() -> None:
+    name = "x" * 500_000
+    spec = btf.Spec(raw_btf([1, 4 << 24, 4] * 2000, b"\0" + name.encode() + b"\0"))
+    assert len(list(spec)) == 2000
+    assert len({id(of.name) for of in spec}) == 1
+    assert spec.type_by_id(7).name == name

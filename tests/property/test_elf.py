@@ -23,6 +23,10 @@ OBJECTS = {
         "subprogs-clang19-el.o",
         "globals-clang19-eb.o",
         "maps-clang14-el.o",
+        "map_values-clang19-eb.o",
+        "struct_ops-clang14-el.o",
+        "arena.bpf.o",
+        "exceptions.bpf.o",
         "externs.bpf.o",
         "core_kinds-clang19-el.o",
     )

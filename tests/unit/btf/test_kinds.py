@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ebpfpy import btf
-from tests.strategies import structure
+from ebpfpy.errors import BtfError
+from tests.strategies import raw_btf, structure
 
 INT = btf.Int("int", 4, 1)
 PROTO = btf.FuncProto(INT, (btf.Param("a", INT), btf.Param("", btf.Void())))
@@ -98,6 +99,85 @@ def test_tags_remember_whether_they_are_bare_attributes(flag: bool) -> None:
     spec = builder.spec()
     assert spec.type_by_name("x", btf.TypeTag).attribute is flag
     assert spec.type_by_name("y", btf.DeclTag).attribute is flag
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_legacy_bitfields_keep_their_bits_and_offset(order: Any) -> None:
+    builder = btf.Builder()
+    builder.add(btf.Int("unsigned int", 4, 0, 3, 5))
+    of = btf.Spec(builder.marshal(order)).type_by_id(1)
+    assert isinstance(of, btf.Int)
+    assert (of.size, of.bits, of.bit_offset, of.signed) == (4, 3, 5, False)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize(
+    ("is64", "signed", "values"),
+    [
+        (False, True, (-(1 << 31), -1, 0, (1 << 31) - 1)),
+        (False, False, (0, 1 << 31, (1 << 32) - 1)),
+        (True, True, (-(1 << 63), -(1 << 32), -1, (1 << 63) - 1)),
+        (True, False, (0, 1 << 32, (1 << 64) - 1)),
+    ],
+)
+def test_enumerators_have_the_sign_that_the_flag_says(is64: bool, signed: bool, values: Any, order: Any) -> None:
+    builder = btf.Builder()
+    body = tuple(btf.Enumerator(f"v{i}", value) for i, value in enumerate(values))
+    builder.add(btf.Enum("e", 8 if is64 else 4, body, signed, is64))
+    of = btf.Spec(builder.marshal(order)).type_by_id(1)
+    assert isinstance(of, btf.Enum)
+    assert tuple(each.value for each in of.enumerators) == values
+    assert (of.signed, of.is64) == (signed, is64)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("header_size", [24, 32])
+def test_pointers_have_the_size_of_long(order: Any, header_size: int) -> None:
+    pointer = btf.Pointer(btf.Void())
+    builder = btf.Builder()
+    builder.add_all([btf.Int("long", 4, 1), pointer, btf.Array(pointer, INT, 3)])
+    spec = btf.Spec(builder.marshal(order, header_size=header_size))
+    assert spec.pointer_size == 4
+    assert btf.sizeof(spec.type_by_id(3)) == 12
+    assert btf.alignof(spec.type_by_id(2)) == 4
+    assert btf.decode(spec.type_by_id(2), (5).to_bytes(4, order)) == 5
+    spec.pointer_size = 8
+    assert btf.sizeof(spec.type_by_id(3)) == 24
+    assert btf.decode(spec.type_by_id(2), (5).to_bytes(8, order)) == 5
+
+
+@pytest.mark.parametrize("of", [*EVERY_KIND, EVERY_KIND[3].members[0], PROTO.params[0], btf.Enumerator("A", 1)])  # type: ignore[attr-defined]
+def test_nothing_of_a_type_can_be_changed(of: Any) -> None:
+    builder = btf.Builder()
+    builder.add_all(EVERY_KIND)
+    for each in (of, *builder.spec()):
+        for name in each.__match_args__:
+            with pytest.raises(AttributeError, match="cannot be changed"):
+                setattr(each, name, 1)
+            with pytest.raises(AttributeError, match="cannot be changed"):
+                delattr(each, name)
+    with pytest.raises(AttributeError):
+        of.new = 1
+
+
+def test_types_can_be_matched() -> None:
+    match btf.Member("next", btf.Pointer(btf.Struct("node", 8))):
+        case btf.Member(name, btf.Pointer(btf.Struct(target, size)), offset):
+            assert (name, target, size, offset) == ("next", "node", 8, 0)
+        case _:
+            pytest.fail("no match")
+
+
+def test_what_follows_a_record_is_read_when_asked_for() -> None:
+    words = [1, 4 << 24 | 1, 4, 99, 0, 0, 3, 13 << 24 | 1, 0, 99, 0]
+    spec = btf.Spec(raw_btf(words, b"\0s\0"))
+    struct, proto = spec.type_by_id(1), spec.type_by_id(2)
+    assert repr(struct) == "<Struct 's' size=4>"
+    assert repr(proto) == "<FuncProto params=1>"
+    with pytest.raises(BtfError, match="99"):
+        _ = struct.members  # type: ignore[attr-defined]
+    with pytest.raises(BtfError, match="99"):
+        _ = proto.params  # type: ignore[attr-defined]
 
 
 def test_equality_and_hash_are_identity() -> None:

@@ -11,6 +11,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.btf.records import make_blob
 from ebpfpy.errors import BaseMismatchError, BtfError, InputError
+from tests.steps import lines_run
 from tests.unit.btf.relocation_cases import (
     CASES,
     EMPTY_STRUCT,
@@ -271,6 +272,23 @@ def test_typedefs_in_a_circle_are_an_error() -> None:
     broken = btf.Spec(make_blob(words, b"", split.byte_order), split.base, name="broken")
     with pytest.raises(BtfError, match="cycle"):
         btf.relocate_base(broken, kernel_base(struct(8)))
+
+
+def test_work_grows_with_the_number_of_members_at_the_end_of_a_long_chain() -> None:
+    def work(number: int) -> int:
+        lower = btf.Builder()
+        lower.add_all((EMPTY_STRUCT, INT))
+        base = lower.spec("mine.base")
+        below = base.type_by_id(1)
+        for index in range(number):
+            below = btf.Typedef(f"t{index}", below)
+        members = (btf.Member(f"m{index}", below, 64 * index) for index in range(number))
+        upper = btf.Builder(base)
+        upper.add(btf.Struct("mine", 8 * number, tuple(members)))
+        split = upper.spec("mine")
+        return lines_run(lambda: btf.relocate_base(split, kernel_base(struct(8))), "btf/relocatebase.py")
+
+    assert work(800) < 5 * work(200)
 
 
 def test_a_base_string_that_is_no_types_name_is_kept_but_stops_the_kernel() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
+from typing import Any
 
 import pytest
 
 from ebpfpy import btf
 
 INT = btf.Int("int", 4, 1)
-DEPTH = 50_000
+DEPTH = 100_000
 
 
 def node(payload: btf.Type, name: str = "node") -> btf.Struct:
@@ -147,3 +149,103 @@ def test_copies_are_the_same_frozen_objects() -> None:
         assert copy.copy(each) is each
         assert copy.deepcopy(each) is each
     assert copy.deepcopy({"a": [graph]})["a"][0] is graph
+
+
+def nonsense() -> btf.Spec:
+    """Typedefs, arrays, qualifiers and a struct that contain themselves, as no compiler would write them."""
+    typedef = btf.Typedef("t", lambda: array)
+    array: btf.Type = btf.Array(btf.Const(typedef), lambda: array, 3)
+    struct = btf.Struct("s", 8, (btf.Member("s", lambda: struct), btf.Member("t", typedef)))
+    builder = btf.Builder()
+    builder.add_all([typedef, struct, btf.FuncProto(lambda: array, (btf.Param("p", struct),))])
+    return builder.spec("nonsense")
+
+
+def large(count: int) -> btf.Struct:
+    made: list[btf.Struct] = []
+    members = (btf.Member(f"m{i}", btf.Pointer(lambda: made[0]), 64 * i) for i in range(count))
+    made.append(btf.Struct("large", 8 * count, members))
+    return made[0]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("graph", ["chain", "large", "nonsense"])
+def test_graphs_of_any_shape_are_pickled_by_every_protocol(graph: str, protocol: int) -> None:
+    of: Any = {"chain": lambda: chain(DEPTH // 10, INT), "large": lambda: large(10_000), "nonsense": nonsense}[graph]()
+    again = pickle.loads(pickle.dumps(of, protocol))
+    if isinstance(of, btf.Spec):
+        assert all(btf.same_type(a, b) for a, b in zip(of, again, strict=True))
+    else:
+        assert btf.same_type(again, of)
+
+
+@pytest.mark.parametrize("graph", ["chain", "large", "nonsense"])
+def test_graphs_of_any_shape_are_walked_shown_compared_and_copied(graph: str) -> None:
+    if graph == "nonsense":
+        spec = nonsense()
+    else:
+        builder = btf.Builder()
+        builder.add(chain(DEPTH, INT) if graph == "chain" else large(10_000))
+        spec = builder.spec()
+    for of in spec:
+        assert len(repr(of)) < 100
+        assert copy.copy(of) is copy.deepcopy(of) is of
+        assert {of: 1}[of] == 1
+    first = next(iter(spec))
+    twin = copy.deepcopy(spec)
+    assert btf.same_type(first, twin.type_by_id(1))
+    assert twin.type_by_id(1) is not first
+
+
+def test_a_deep_copy_of_a_spec_has_types_and_a_base_of_its_own() -> None:
+    base = nonsense()
+    builder = btf.Builder(base)
+    builder.add(btf.Pointer(base.type_by_id(1)))
+    split = builder.spec("split")
+    two, below = copy.deepcopy((split, base))
+    assert two.base is below is not base
+    assert bytes(two.raw) == bytes(split.raw)
+    assert two.name == "split"
+    pointer = two.type_by_id(two.first_id)
+    assert isinstance(pointer, btf.Pointer)
+    assert pointer.target is below.type_by_id(1)
+
+
+def test_parts_are_pickled_with_the_type_that_they_belong_to() -> None:
+    builder = btf.Builder()
+    proto = btf.FuncProto(INT, (btf.Param("p", INT),))
+    var = btf.Var("v", INT)
+    builder.add_all([node(INT), btf.Func("f", proto), btf.Datasec(".data", 4, (btf.VarSecinfo(var, 0, 4),))])
+    spec = builder.spec()
+    struct = spec.type_by_name("node", btf.Struct)
+    func = spec.type_by_name("f", btf.Func)
+    data = spec.type_by_name(".data", btf.Datasec)
+    parts = (struct.members[1], func.params[0], data.variables[0])
+    again, *owners = pickle.loads(pickle.dumps((parts, struct, func, data)))
+    assert again[0] is owners[0].members[1]
+    assert again[1] is owners[1].params[0]
+    assert again[2] is owners[2].variables[0]
+    value = pickle.loads(pickle.dumps(btf.Enumerator("A", 1)))
+    assert value == btf.Enumerator("A", 1)
+    lone = pickle.loads(pickle.dumps(btf.Member("m", node(INT), 8, 3)))
+    assert (lone.name, lone.offset_bits, lone.bitfield_size, lone.type.name) == ("m", 8, 3, "node")
+    assert pickle.loads(pickle.dumps(btf.VarSecinfo(var, 8, 4))).var.name == "v"
+
+
+def test_threads_see_the_same_types_and_members(vmlinux_bytes: bytes) -> None:
+    spec = btf.Spec(vmlinux_bytes)
+    seen: list[list[object]] = [[] for _ in range(4)]
+
+    def walk(into: list[object]) -> None:
+        for name in ("task_struct", "sock", "file"):
+            struct = spec.type_by_name(name, btf.Struct)
+            into += [struct, *struct.members, *(member.type for member in struct.members)]
+
+    threads = [threading.Thread(target=walk, args=(into,)) for into in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen[0]) > 300
+    for other in seen[1:]:
+        assert all(a is b for a, b in zip(seen[0], other, strict=True))

@@ -9,6 +9,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.btf import Feature, Kind
 from ebpfpy.errors import BtfError, InputError
+from tests.steps import lines_run
 from tests.unit.core.records import SIGNED, Records
 
 TESTDATA = Path(__file__).parents[3] / "testdata"
@@ -150,6 +151,19 @@ def test_attributes_in_a_circle_are_an_error() -> None:
     r.add(Kind.TYPE_TAG, "a", value=1, flag=True)
     with pytest.raises(BtfError, match="form a cycle"):
         btf.sanitize(r.spec(), Feature.TAG_ATTRIBUTES)
+
+
+def test_work_grows_with_the_number_of_attributes_and_sections() -> None:
+    def work(number: int) -> int:
+        r = Records()
+        below = r.int("int", 4, SIGNED)
+        for index in range(number):
+            below = r.add(Kind.TYPE_TAG, "a", value=below, flag=True)
+            r.add(Kind.DATASEC, f"?{index}")
+        spec = r.spec()
+        return lines_run(lambda: btf.sanitize(spec, Feature.everything() & ~Feature.TYPE_TAG), "btf/oldkernels.py")
+
+    assert work(800) < 5 * work(200)
 
 
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.stem)

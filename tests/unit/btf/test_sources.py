@@ -8,13 +8,14 @@ import io
 import lzma
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from ebpfpy import btf
 from ebpfpy.btf.elfsection import sections
-from ebpfpy.errors import BtfError, ElfError, InputError, NotFoundError
+from ebpfpy.errors import BtfError, ElfError, InputError, KernelError, NotFoundError
+from tests.unit.btf.elf_files import elf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,25 +93,36 @@ def test_a_module_that_is_not_loaded_is_not_found() -> None:
         btf.load_kernel_module_spec("no-such-module")
 
 
-VMLINUZ = bytearray(1024)
-VMLINUZ[:2] = b"MZ"
-VMLINUZ[0x202:0x206] = b"HdrS"
+def page(start: bytes, *, at: int = 0) -> bytes:
+    """A page of zeros with some bytes in it."""
+    return (bytes(at) + start).ljust(4096, b"\0")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "the file is empty"),
+        (bytes(4096), "starts with zeros only"),
         (b"hello, world\n", "looks like text: 'hello, world"),
-        (bytes(VMLINUZ), "vmlinuz"),
-        (b"!<arch>\ndebian-binary", "ar archive"),
+        (b"!<arch>\ndebian-binary   ", "a Debian package: `dpkg -x FILE DIR` unpacks it"),
+        (b"!<arch>\nlib.o/", "ar archive"),
+        (b"\xed\xab\xee\xdb\3\0", "an RPM package"),
         (b"PK\x03\x04\0\0\0\0", "zip"),
+        (b"070701" + b"0" * 104, "a cpio archive"),
+        (b"\n<!DOCTYPE html>\n<html>", "an HTML page"),
+        (b"<?xml version='1.0'?>", "XML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull` fetches"),
+        (b"BC\xc0\xde5\x14", "LLVM bitcode: compile it to an object file first"),
+        (page(b"MZ"), "a PE file"),
+        (page(b"MZ\0\0zimggzip"), r"a kernel image for EFI \(zboot\).*/sys/kernel/btf/vmlinux"),
+        (page(b"ARM\x64", at=0x38), "an arm64 kernel Image, which is no ELF file"),
+        (page(b"RSC\x05", at=0x38), "a RISC-V kernel Image"),
+        (page(b"\x18\x28\x6f\x01", at=0x24), "an arm kernel zImage"),
+        (b"\x27\x05\x19\x56" + bytes(60), "a U-Boot image"),
         (b"\x7f\0\1\2", "starts with 7f 00 01 02"),
-        (gzip.compress(b"some text that is no BTF"), "looks like text"),
-        (lzma.compress(b"\x9f\xeb" + bytes(40))[:-20], "cut short|damaged"),
-        (b"\x1f\x8b\x08garbage", "damaged|cut short"),
-        (b"BZh9garbage", "damaged"),
-        (gzip.compress(gzip.compress(gzip.compress(b"\x9f\xeb"))), "compressed more than twice"),
+        (gzip.compress(b"some text that is no BTF"), "looks like text: 'some text that is no', inside gzip"),
+        (gzip.compress(page(b"ARM\x64", at=0x38)), "an arm64 kernel Image.*, inside gzip"),
+        (lzma.compress(gzip.compress(b"")), "the file is empty, inside gzip in xz"),
     ],
 )
 def test_files_that_are_something_else_are_named(data: bytes, message: str) -> None:
@@ -118,31 +130,47 @@ def test_files_that_are_something_else_are_named(data: bytes, message: str) -> N
         btf.load_spec(data)
 
 
-def test_a_reader_of_text_is_refused() -> None:
-    with pytest.raises(InputError, match="binary mode"):
-        btf.load_spec(io.StringIO("text"))  # type: ignore[arg-type]
+def test_a_file_that_is_something_else_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux-6.1"
+    path.write_bytes(b"<html>")
+    with pytest.raises(BtfError, match=r"^vmlinux-6\.1: neither BTF nor ELF: it looks like an HTML page"):
+        btf.load_spec(path)
 
 
-def elf(*named: tuple[str, bytes, int], wide: bool = True, order: str = "<") -> bytes:
-    """An ELF file with these sections: name, contents, flags."""
-    names = b"\0" + b"".join(name.encode() + b"\0" for name, _, _ in named) + b".shstrtab\0"
-    contents = [(name, data, flags) for name, data, flags in named] + [(".shstrtab", names, 0)]
-    at = 64
-    headers, body = [bytes(64 if wide else 40)], b""
-    for name, data, flags in contents:
-        fields = (names.index(name.encode() + b"\0"), 1, flags, 0, at, len(data), 0, 0)
-        headers.append(
-            struct.pack(order + ("IIQQQQII" if wide else "IIIIIIII"), *fields).ljust(64 if wide else 40, b"\0")
-        )
-        body += data
-        at += len(data)
-    head = b"\x7fELF" + bytes((2 if wide else 1, 1 if order == "<" else 2, 1)) + bytes(9)
-    count = len(headers)
-    if wide:
-        head += struct.pack(order + "HHIQQQIHHHHHH", 1, 247, 1, 0, 0, at, 0, 64, 0, 0, 64, count, count - 1)
-    else:
-        head += struct.pack(order + "HHIIIIIHHHHHH", 1, 247, 1, 0, 0, at, 0, 52, 0, 0, 40, count, count - 1)
-    return head.ljust(64, b"\0") + body + b"".join(headers)
+def test_a_reader_of_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux.btf"
+    path.write_bytes(b"\x9f\xeb\x01")  # no UTF-8
+    with path.open(encoding="utf-8") as text:
+        for reader in (io.StringIO("text"), io.StringIO(""), text):
+            with pytest.raises(InputError, match="binary mode"):
+                btf.load_spec(reader)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="No such file") as missing:
+        btf.load_spec(tmp_path / "absent.btf")
+    assert isinstance(missing.value, FileNotFoundError)
+    with pytest.raises(KernelError, match="directory"):
+        btf.load_spec(tmp_path)
+    with pytest.raises(FileNotFoundError, match="/sys/kernel/btf/no_such_module"):
+        btf.load_spec("/sys/kernel/btf/no_such_module")
+    with pytest.raises(InputError, match="is no path"):
+        btf.load_spec("a\0b")
+    with pytest.raises(InputError, match="not from int"):
+        btf.load_spec(3)  # type: ignore[arg-type]
+
+
+def test_a_reader_that_fails_is_an_error_of_the_kernel(tmp_path: Path) -> None:
+    with (tmp_path / "written").open("wb") as file, pytest.raises((KernelError, InputError)):
+        btf.load_spec_from_reader(file)
+
+
+def test_a_reader_may_return_less_than_it_was_asked_for(blob: bytes) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(7, size or 7))
+
+    assert btf.load_spec(Slow(blob)).type_by_name("found")
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -161,6 +189,56 @@ def test_an_elf_file_without_btf_says_so() -> None:
 def test_a_compressed_section_says_so(blob: bytes) -> None:
     with pytest.raises(ElfError, match="compressed"):
         btf.load_spec(elf((".BTF", blob, 0x800)))
+
+
+LONG = {size: btf.Int("long int", size, 1) for size in (4, 8)}
+X86, X86_64, BPF, BIG_ENDIAN_MIPS = 3, 62, 247, 8
+
+
+@pytest.mark.parametrize(
+    ("long", "wide", "machine", "size"),
+    [
+        (None, True, X86_64, 8),
+        (None, False, X86, 4),
+        (None, False, BIG_ENDIAN_MIPS, 4),
+        (None, False, BPF, 8),
+        (4, False, BPF, 8),
+        (8, False, X86, 8),
+        (4, True, X86_64, 4),
+    ],
+)
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_pointers_are_as_large_as_long_or_as_the_elf_file_says(
+    long: int | None, wide: bool, machine: int, size: int, order: Literal["little", "big"]
+) -> None:
+    builder = btf.Builder()
+    builder.add_all([btf.Pointer(btf.Void()), *([LONG[long]] if long else [])])
+    data = elf((".BTF", builder.marshal(order), 0), wide=wide, machine=machine, order="<" if order == "little" else ">")
+    spec = btf.load_spec(data)
+    assert spec.pointer_size == size
+    assert btf.sizeof(spec.type_by_id(1)) == size
+    spec.pointer_size = 12 - size
+    assert btf.sizeof(spec.type_by_id(1)) == 12 - size
+
+
+def test_a_module_has_its_kernels_pointers_whatever_its_file_says() -> None:
+    base = btf.Builder()
+    base.add(btf.Int("int", 4, 1))
+    kernel = base.spec()
+    kernel.pointer_size = 4
+    split = btf.Builder(kernel)
+    split.add(btf.Pointer(btf.Void()))
+    module = btf.load_split_spec(elf((".BTF", split.marshal(), 0)), kernel)
+    assert module.pointer_size == 4
+
+
+def test_a_32_bit_module_with_a_distilled_base_has_its_pointers() -> None:
+    base = btf.Builder()
+    base.add(btf.Struct("s", 4))
+    split = btf.Builder(base.spec())
+    split.add(btf.Pointer(btf.Void()))
+    data = elf((".BTF", split.marshal(), 0), (".BTF.base", base.marshal(), 0), wide=False, machine=X86)
+    assert btf.load_spec(data).pointer_size == 4
 
 
 def test_truncated_elf_files_are_errors_everywhere(blob: bytes) -> None:

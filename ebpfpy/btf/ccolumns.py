@@ -1,0 +1,167 @@
+"""Members of all plain structs and unions at once, column by column.
+
+A kernel has some 65,000 members in 11,000 structs and unions. One by one, even short Python for each of them is most of
+the time of a header. But nearly all are plain: no bitfield, no tag, nothing that overlaps. Their columns (type, offset,
+end, line of text) are made for the whole kernel by loops that run in C, and a struct is a range of rows.
+
+What needs an order of the types, their alignments, is decided later, struct by struct (`cheader`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate, chain, compress, repeat
+from operator import add, gt, mul, ne, not_, sub
+from typing import TYPE_CHECKING
+
+from .cdeclarator import MARK, MARK_END
+from .clayout import LARGEST
+from .cpadding import indented, padding, widening
+from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Records
+from .kinds import KIND_FLAG, VLEN_MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .clayout import Layout
+
+_SIZED = frozenset({FLOAT, ENUM, ENUM64, STRUCT, UNION})
+
+
+class Columns:
+    """The rows of all members of a spec's own plain structs and unions.
+
+    Args:
+        records: the types.
+        layout: whose names and declarators are used.
+        tagged: types with declaration tags, which are not plain.
+
+    Attributes:
+        plain: type id -> first row, row after the last. Whether members are aligned is not known yet.
+        types, offsets: of each member: its type; bits.
+    """
+
+    def __init__(self, records: Records, layout: Layout, tagged: Collection[int]) -> None:
+        self.records, self.layout = records, layout
+        words, starts = records.words, records.starts
+        ids: list[int] = []
+        counts: list[int] = []
+        body = array("I")
+        for type_id in records.own(STRUCT, UNION):
+            start = starts[type_id]
+            info = words[start + 1]
+            if not info & KIND_FLAG and (count := info & VLEN_MASK):
+                ids.append(type_id)
+                counts.append(count)
+                body += words[start + 3 : start + 3 + 3 * count]
+        self.types, self.offsets = body[1::3].tolist(), body[2::3].tolist()
+        firsts = list(accumulate(counts, initial=0))
+        self.plain = dict(zip(ids, zip(firsts, firsts[1:], strict=False), strict=False))
+        owners = list(chain.from_iterable(map(repeat, ids, counts)))
+        odd = set(tagged)
+        distinct = set(self.types)
+        bits = {each: self._bits(each) for each in distinct}
+        unsized = {each for each, size in bits.items() if size < 0}
+        if unsized:
+            odd.update(compress(owners, map(unsized.__contains__, self.types)))
+        self.ends = list(map(add, self.offsets, map(bits.__getitem__, self.types)))
+        self._write_lines(body[0::3].tolist(), owners, distinct - unsized, unsized)
+        self.gaps: dict[int, list[int]] = {}
+        self._compare(ids, firsts, owners, odd)
+        for type_id in odd:
+            self.plain.pop(type_id, None)
+
+    def _bits(self, type_id: int) -> int:
+        """The size of a type in bits; -1 if it has none, or is not that of a plain member."""
+        words, starts, kinds, layout = self.records.words, self.records.starts, self.records.kinds, self.layout
+        current, factor = type_id, 8
+        for _ in range(layout.count):
+            if current >= len(kinds) or current in layout.contained:
+                return -1
+            kind, start = kinds[current], starts[current]
+            if kind == PTR:
+                return factor * layout.pointer_size
+            if kind in _SIZED:
+                return min(factor * words[start + 2], LARGEST)
+            if kind == INT:
+                return factor * words[start + 2] if words[start + 3] & 0xFFFFFF == 8 * words[start + 2] else -1
+            if kind == ARRAY:
+                factor = min(factor * words[start + 5], LARGEST)
+                current = words[start + 3]
+            elif kind in PASSED:
+                current = words[start + 2]
+            else:
+                return -1
+        return -1
+
+    def _write_lines(self, name_offs: list[int], owners: list[int], types: set[int], unsized: set[int]) -> None:
+        """The lines of all members, and the tags that their parameter lists mention."""
+        layout = self.layout
+        known = layout.declarators
+        front, back = dict.fromkeys(unsized, ""), dict.fromkeys(unsized, "")
+        for type_id in types:
+            if type_id not in known:
+                layout.declarator(type_id)
+        found = list(map(known.__getitem__, types))
+        front.update(zip(types, [f"\n\t{each[0]}" for each in found], strict=True))
+        back.update(zip(types, [f"{each[1]};" for each in found], strict=True))
+        mentioning = {type_id: each[3] for type_id, each in zip(types, found, strict=True) if each[3]}
+        self.names = list(map(layout.names.__getitem__, name_offs))
+        texts = map(add, map(front.__getitem__, self.types), self.names)
+        self.lines = list(map(add, texts, map(back.__getitem__, self.types)))
+        self.mentions: dict[int, tuple[str, ...]] = {}
+        for row in compress(range(len(owners)), map(mentioning.__contains__, self.types)):
+            owner = owners[row]
+            self.mentions[owner] = self.mentions.get(owner, ()) + mentioning[self.types[row]]
+
+    def _compare(self, ids: list[int], firsts: list[int], owners: list[int], odd: set[int]) -> None:
+        """Find the rows that do not follow closely on those before them, and what is odd."""
+        kinds = self.records.kinds
+        names, ends, offsets = self.names, self.ends, self.offsets
+        before = [0, *ends]  # for each row, where the one before it ends
+        lasts = list(map(ends.__getitem__, map(sub, firsts[1:], repeat(1))))
+        for index, type_id in enumerate(ids):
+            before[firsts[index]] = 0
+            if kinds[type_id] == UNION:
+                first, end = firsts[index], firsts[index + 1]
+                before[first:end] = repeat(0, end - first)
+                lasts[index] = max(ends[first:end])
+        totals = map(mul, self.records.column(ids, 2), repeat(8))
+        odd.update(compress(ids, map(gt, lasts, totals)))
+        nameless = list(compress(owners, map(not_, names)))
+        if len(set(zip(owners, names, strict=True))) - len(set(nameless)) != len(names) - len(nameless):
+            for type_id, first, end in zip(ids, firsts, firsts[1:], strict=False):
+                part = list(filter(None, names[first:end]))
+                if len(set(part)) != len(part):
+                    odd.add(type_id)
+        for row in compress(range(len(offsets)), map(ne, offsets, before)):
+            owner = owners[row]
+            if offsets[row] < before[row] or kinds[owner] == UNION:
+                odd.add(owner)
+            else:
+                self.gaps.setdefault(owner, []).append(row)
+        for row in compress(range(len(offsets)), map(not_, names)):
+            under = self.layout.composite_under(self.types[row]) if owners[row] not in odd else None
+            if under is None:
+                odd.add(owners[row])
+            else:
+                self.lines[row] = f"\n\t{MARK}{under}{MARK_END};"
+
+    def text(self, type_id: int, rows: tuple[int, int]) -> str:
+        """The members of a plain type, which were found to be aligned, and the padding that they need."""
+        layout, (first, end) = self.layout, rows
+        ends, union = self.ends, self.records.kinds[type_id] == UNION
+        lines, align = self.lines[first:end], layout.aligns[type_id]
+        total = 8 * layout.sizes[type_id]
+        last = max(ends[first:end]) if union else ends[end - 1]
+        if total - last >= align:
+            more = widening if union else padding
+            lines += indented(more(0 if union else last, total, align, layout.pointer_size, packed=False))
+        if type_id in self.gaps:
+            for row in reversed(self.gaps[type_id]):
+                position = ends[row - 1] if row > first else 0
+                if self.offsets[row] - position >= layout.aligns[self.types[row]]:
+                    lines[row - first : row - first] = indented(
+                        padding(position, self.offsets[row], align, layout.pointer_size, packed=False)
+                    )
+        return "".join(lines)

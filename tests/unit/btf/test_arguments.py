@@ -1,0 +1,102 @@
+"""Arguments of the wrong kind are an `InputError`, whatever they are; nothing of Python's own gets out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ebpfpy import btf
+from ebpfpy.errors import EbpfError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NONSENSE: list[Any] = [None, "x", 3.5, b"y", [], {}, object(), 10**30, -5]
+INT = btf.Int("int", 4)
+STRUCT = btf.Struct("s", 4, (btf.Member("a", INT),))
+
+
+def spec() -> btf.Spec:
+    builder = btf.Builder()
+    builder.add(STRUCT)
+    return builder.spec()
+
+
+TYPE_IS_MEANT: dict[str, Callable[[Any], object]] = {
+    "sizeof": btf.sizeof,
+    "alignof": btf.alignof,
+    "resolve": btf.resolve,
+    "decode": lambda x: btf.decode(x, b""),
+    "encode": lambda x: btf.encode(x, {}),
+    "dump_data": lambda x: btf.dump_data(x, b""),
+    "same_type, left": lambda x: btf.same_type(x, INT),
+    "same_type, right": lambda x: btf.same_type(INT, x),
+    "Builder.add": lambda x: btf.Builder().add(x),
+    "Spec.type_id": lambda x: spec().type_id(x),
+    "target": lambda x: btf.Pointer(x).target,
+    "class": lambda x: spec().type_by_name("s", x),
+    "type by name": lambda x: spec().type_by_name(x),
+    "any type by name": lambda x: spec().any_type_by_name(x),
+    "type by id": lambda x: spec().type_by_id(x),
+    "locate": lambda x: spec().locate(x),
+    "kind_of": lambda x: spec().kind_of(x),
+    "string": lambda x: spec().string(x),
+    "base of a builder": lambda x: btf.Builder(x if x is not None else 0),  # type: ignore[arg-type]
+    "blob": btf.Spec,
+    "prototype": lambda x: btf.Func("f", x).params,
+    "member": lambda x: btf.Struct("s", 4, (x,)),
+    "enumerator": lambda x: btf.Enum("e", 4, (x,)),
+    "parameter": lambda x: btf.FuncProto(INT, (x,)),
+    "variable": lambda x: btf.Datasec(".data", 4, (x,)),
+}
+NUMBER_IS_MEANT: dict[str, Callable[[Any], object]] = {
+    "size": lambda x: btf.Int("i", x),
+    "count": lambda x: btf.Array(INT, INT, x),
+    "offset": lambda x: btf.Member("m", INT, x),
+    "component": lambda x: btf.DeclTag("t", INT, x),
+    "linkage": lambda x: btf.Var("v", INT, x),
+    "place": lambda x: btf.VarSecinfo(INT, x, 4),
+}
+
+
+@pytest.mark.parametrize("what", TYPE_IS_MEANT)
+def test_nonsense_is_refused(what: str) -> None:
+    for nonsense in NONSENSE:
+        with pytest.raises(EbpfError):
+            TYPE_IS_MEANT[what](nonsense)
+
+
+@pytest.mark.parametrize("what", NUMBER_IS_MEANT)
+def test_what_is_no_integer_is_refused(what: str) -> None:
+    for nonsense in (each for each in NONSENSE if not isinstance(each, int)):
+        with pytest.raises(InputError, match="no integer"):
+            NUMBER_IS_MEANT[what](nonsense)
+
+
+@pytest.mark.parametrize("nonsense", [None, "x", 3.5, [], {}, 7])
+def test_what_is_no_buffer_is_refused(nonsense: Any) -> None:
+    for read in (btf.decode, btf.dump_data):
+        with pytest.raises(InputError):
+            read(STRUCT, nonsense)
+
+
+@pytest.mark.parametrize("nonsense", [None, 3.5, 7, object()])
+def test_what_is_no_sequence_is_refused(nonsense: Any) -> None:
+    for make in (lambda x: btf.Struct("s", 4, x), lambda x: btf.Enum("e", 4, x), lambda x: btf.FuncProto(INT, x)):
+        with pytest.raises(InputError, match="no sequence"):
+            make(nonsense)
+    with pytest.raises(InputError):
+        btf.Builder().add_all(nonsense)
+
+
+def test_arrays_of_fewer_than_no_elements_have_no_value() -> None:
+    with pytest.raises(InputError, match="-5 elements"):
+        btf.decode(btf.Array(INT, INT, -5), b"")
+
+
+def test_any_iterable_of_parts_will_do_and_numbers_may_be_any_integers() -> None:
+    struct = btf.Struct("s", btf.Kind.FLOAT, [btf.Member("a", INT, True)])
+    assert (struct.size, struct.members[0].offset_bits) == (16, 1)
+    assert isinstance(struct.members, tuple)
+    assert type(struct.size) is int
