@@ -17,6 +17,7 @@ Source: libbpf, ``bpf_core_parse_spec``, ``bpf_core_match_member``, ``bpf_core_s
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.btf.kinds import Kind
@@ -38,11 +39,13 @@ class Point(NamedTuple):
         type_id: the struct that the member is in; for an array step, the element's type.
         number: index of the member or element.
         name: of the member or enumerator; None for an array step (and for the root).
+        member: id of the member's type as it is declared; 0 where the step is no member.
     """
 
     type_id: int
     number: int
     name: bytes | None
+    member: int = 0
 
 
 class Access(NamedTuple):
@@ -53,19 +56,29 @@ class Access(NamedTuple):
         raw: every index on the way, anonymous members included.
         points: the root and every named member or array element.
         bits: where it ends, in bits from the root.
+        end: the type that the last point leads to, without typedefs and qualifiers; None for a path of no fields.
+        width: bits of the bitfield that the last point leads to, 0 if it is none.
     """
 
     root: int
     raw: tuple[int, ...]
     points: tuple[Point, ...]
     bits: int
+    end: Record | None = None
+    width: int = 0
+
+
+# NamedTuple's own constructor is a Python function; where thousands are made this one is worth having
+_point = partial(tuple.__new__, Point)
+_access = partial(tuple.__new__, Access)
 
 
 class AccessError(ValueError):
     """A path that is wrong in itself; carries the reason."""
 
 
-def parse_indices(text: str) -> list[int]:
+@lru_cache(4096)
+def parse_indices(text: str) -> tuple[int, ...]:
     """The numbers of an access string.
 
     Raises:
@@ -77,7 +90,7 @@ def parse_indices(text: str) -> list[int]:
     if max(map(len, parts)) > MAX_DIGITS or not (text.isascii() and text.replace(":", "").isdigit()):
         raise AccessError(f"malformed access string {text[:80]!r}")
     try:
-        return [int(part) for part in parts]
+        return tuple(map(int, parts))
     except ValueError:
         raise AccessError(f"malformed access string {text!r}") from None
 
@@ -109,28 +122,32 @@ def walk_fields(types: RawTypes, root: int, text: str) -> Access:
         AccessError: an index is out of range, or a step needs a struct or an array and there is none.
     """
     indices = parse_indices(text)
-    record = types.under(root)
-    points = [Point(record.type_id, indices[0], None)]
+    record = end = types.under(root)
+    points = [_point((record.type_id, indices[0], None, 0))]
     bits = indices[0] * types.size(record.type_id) * 8
+    width = 0
     for index in indices[1:]:
         if record.kind in _COMPOSITE:
-            members = types.members(record)
+            names, members, offsets, widths = types.members(record)
             if index >= record.vlen:
                 raise AccessError(f"access string {text!r}: member {index} of {record.vlen}")
-            bits += members.bits[index]
-            if members.names[index]:
-                points.append(Point(record.type_id, index, members.names[index]))
-            record = types.under(members.types[index])
+            bits += offsets[index]
+            name, member, struct = names[index], members[index], record
+            record = types.under(member)
+            if name:
+                points.append(_point((struct.type_id, index, name, member)))
+                end, width = record, widths[index]
         elif record.kind == Kind.ARRAY:
             element, count = types.array(record)
             if index >= count and not _flexible(types, points[-1], count):
                 raise AccessError(f"access string {text!r}: element {index} of {count}")
-            record = types.under(element)
-            points.append(Point(record.type_id, index, None))
+            record = end = types.under(element)
+            points.append(_point((record.type_id, index, None, 0)))
             bits += index * types.size(record.type_id) * 8
+            width = 0
         else:
             raise AccessError(f"access string {text!r}: a step into something that is neither struct nor array")
-    return Access(root, tuple(indices), tuple(points), bits)
+    return _access((root, indices, tuple(points), bits, end, width))
 
 
 def _flexible(types: RawTypes, point: Point, count: int) -> bool:
@@ -147,33 +164,36 @@ class Mismatch(NamedTuple):
 def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, root: int) -> Access | Mismatch:
     """Walk a local path on a target type, by name."""
     record = target_types.under(root)
-    first = local.points[0]
-    points = [Point(record.type_id, first.number, None)]
-    raw = [first.number]
-    bits = first.number * target_types.size(record.type_id) * 8 if first.number else 0
-    for step in local.points[1:]:
-        if step.name is not None:
+    steps = iter(local.points)
+    number = next(steps).number
+    points = [_point((record.type_id, number, None, 0))]
+    raw: tuple[int, ...] = (number,)
+    bits = number * target_types.size(record.type_id) * 8 if number else 0
+    width = 0
+    for _, number, name, member in steps:
+        if name is not None:
             if record.kind not in _COMPOSITE:
-                return Mismatch(f"member {step.name.decode('utf-8', 'replace')!r} of something that is no struct")
-            local_member = local_types.members(local_types.record(step.type_id)).types[step.number]
-            found = _find_member(local_types, local_member, step.name, target_types, record)
+                return Mismatch(f"member {name.decode('utf-8', 'replace')!r} of something that is no struct")
+            found = _find_member(local_types, member, name, target_types, record)
             if isinstance(found, Mismatch):
                 return found
-            raw += found.path
-            bits += found.bits
-            points.append(Point(found.struct, found.path[-1], step.name))
-            record = target_types.under(found.type_id)
+            path, offset, struct, there, width = found
+            raw += path
+            bits += offset
+            points.append(_point((struct, path[-1], name, there)))
+            record = target_types.under(there)
         else:
             if record.kind != Kind.ARRAY:
-                return Mismatch(f"element [{step.number}] of something that is no array")
+                return Mismatch(f"element [{number}] of something that is no array")
             element, count = target_types.array(record)
-            if step.number >= count and not _flexible(target_types, points[-1], count):
-                return Mismatch(f"element [{step.number}] is out of bounds: the array has {count}")
+            if number >= count and not _flexible(target_types, points[-1], count):
+                return Mismatch(f"element [{number}] is out of bounds: the array has {count}")
             record = target_types.under(element)
-            raw.append(step.number)
-            points.append(Point(record.type_id, step.number, None))
-            bits += step.number * target_types.size(record.type_id) * 8
-    return Access(root, tuple(raw), tuple(points), bits)
+            raw += (number,)
+            points.append(_point((record.type_id, number, None, 0)))
+            bits += number * target_types.size(record.type_id) * 8
+            width = 0
+    return _access((root, raw, tuple(points), bits, record, width))
 
 
 def _find_member(
@@ -184,18 +204,22 @@ def _find_member(
     record: Record,
 ) -> Reached | Mismatch:
     """The member of that name, direct or in anonymous members; the first namesake at a level decides for that level."""
-    hits = target_types.reachable(record).get(name)
-    if hits is None:
+    hits = target_types.reach(record, name)
+    if not hits:
         return Mismatch(f"no member {name.decode('utf-8', 'replace')!r}")
+    known = local_types.mismatches(target_types)
     closed: list[tuple[int, ...]] = []  # structs in which an incompatible namesake has ended the search
     why: str | None = None
     for hit in hits:
-        level = hit.path[:-1]
-        if any(hit.path[: len(end)] == end for end in closed):
+        path = hit.path
+        if closed and any(path[: len(end)] == end for end in closed):
             continue
-        reason = field_mismatch(local_types, local_member, target_types, hit.type_id)
+        pair = local_member, hit.type_id
+        if pair not in known:
+            known[pair] = field_mismatch(local_types, local_member, target_types, hit.type_id)
+        reason = known[pair]
         if reason is None:
             return hit
-        closed.append(level)
+        closed.append(path[:-1])
         why = reason
     return Mismatch(f"member {name.decode('utf-8', 'replace')!r}: {why}")

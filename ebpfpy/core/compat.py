@@ -24,6 +24,7 @@ from .rawtypes import MAX_DEPTH, DepthError, RawTypes, Record, raw_types
 
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
+_ANONYMOUS = (*_COMPOSITE, *_ENUMS)
 _ANY_BY_KIND = frozenset({Kind.VOID, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FWD})
 
 if TYPE_CHECKING:
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
 MAX_COMPARISONS = 100_000
 
 
+_WORDS = KEYWORDS | {
+    Kind.INT: "integer", Kind.PTR: "pointer", Kind.FUNC_PROTO: "function", Kind.FWD: "declaration",
+}  # fmt: skip
+
+
 def _word(kind: int) -> str:
-    return KEYWORDS[Kind(kind)] if kind in KEYWORDS else f"kind {kind}"
+    return _WORDS[Kind(kind)] if kind in _WORDS else f"kind {kind}"
 
 
 def same_kind(a: int, b: int) -> bool:
@@ -48,7 +54,7 @@ def field_mismatch(local_types: RawTypes, local_id: int, target_types: RawTypes,
         if local.kind in _COMPOSITE and target.kind in _COMPOSITE:
             return None
         if not same_kind(local.kind, target.kind):
-            return f"{_word(local.kind)} here, {_word(target.kind)} there"
+            return _kinds(local, target)
         if local.kind in (Kind.PTR, Kind.FLOAT):
             return None
         if local.kind == Kind.FWD or local.kind in _ENUMS:
@@ -56,9 +62,7 @@ def field_mismatch(local_types: RawTypes, local_id: int, target_types: RawTypes,
             other = essential_bytes(target_types.name(target))
             if not mine or not other or mine == other:
                 return None
-            return (
-                f"{_word(local.kind)} {mine.decode('utf-8', 'replace')} here, {other.decode('utf-8', 'replace')} there"
-            )
+            return _differ(f"{_word(local.kind)} {mine.decode('utf-8', 'replace')}", other.decode("utf-8", "replace"))
         if local.kind == Kind.INT:
             return _legacy_bitfield(local_types, local, target_types, target)
         if local.kind != Kind.ARRAY:
@@ -103,7 +107,7 @@ def type_mismatch(
             local_id, target_id = local_types.array(local)[0], target_types.array(target)[0]
         elif local.kind == Kind.FUNC_PROTO:
             if local.vlen != target.vlen:
-                return f"{local.vlen} parameters here, {target.vlen} there"
+                return _differ(f"{local.vlen} parameters", target.vlen)
             for mine, other in zip(local_types.params(local), target_types.params(target), strict=True):
                 reason = type_mismatch(local_types, mine, target_types, other, depth, budget)
                 if reason is not None:
@@ -115,7 +119,12 @@ def type_mismatch(
 
 
 def _kinds(local: Record, target: Record) -> str:
-    return f"{_word(local.kind)} here, {_word(target.kind)} there"
+    return _differ(_word(local.kind), _word(target.kind))
+
+
+def _differ(mine: object, other: object) -> str:
+    """The form of every reason: what the object declares, and what the kernel (or its module) has instead."""
+    return f"{mine} in the object, {other} in the kernel"
 
 
 def match_mismatch(
@@ -142,7 +151,7 @@ def match_mismatch(
         local, target = local_types.under(local_id), target_types.under(target_id)
         mine, other = local_types.name(local), target_types.name(target)
         if essential_bytes(mine) != essential_bytes(other):
-            return f"{_named(local, mine)} here, {_named(target, other)} there"
+            return _differ(_named(local, mine), _named(target, other))
         if local.kind == Kind.FWD:
             return _match_fwd(local, target, behind_pointer)
         if local.kind in _ENUMS:
@@ -160,7 +169,7 @@ def match_mismatch(
         if local.kind == Kind.INT:
             signed = (local_types.int_word(local) ^ target_types.int_word(target)) >> 24 & INT_SIGNED
             if local.value != target.value or signed:
-                return "integers of different size or sign"
+                return _differ(_integer(local_types, local), _integer(target_types, target))
             return None
         if local.kind == Kind.PTR:
             behind_pointer = True
@@ -171,10 +180,10 @@ def match_mismatch(
                 target_types.array(target),
             )
             if mine_count != other_count:
-                return f"arrays of {mine_count} elements here, {other_count} there"
+                return _differ(f"an array of {mine_count}", f"of {other_count}")
         elif local.kind == Kind.FUNC_PROTO:
             if local.vlen != target.vlen:
-                return f"{local.vlen} parameters here, {target.vlen} there"
+                return _differ(f"{local.vlen} parameters", target.vlen)
             for one, two in zip(local_types.params(local), target_types.params(target), strict=True):
                 reason = match_mismatch(
                     local_types,
@@ -194,12 +203,19 @@ def match_mismatch(
 
 
 def _named(record: Record, name: bytes) -> str:
-    return f"{_word(record.kind)} {name.decode('utf-8', 'replace') or '<anon>'}"
+    if name:
+        return f"{_word(record.kind)} {name.decode('utf-8', 'replace')}"
+    return f"anonymous {_word(record.kind)}" if record.kind in _ANONYMOUS else _word(record.kind)
+
+
+def _integer(types: RawTypes, record: Record) -> str:
+    sign = "signed" if types.int_word(record) >> 24 & INT_SIGNED else "unsigned"
+    return f"{sign} integer of {record.value} bytes"
 
 
 def _match_fwd(local: Record, target: Record, behind_pointer: bool) -> str | None:
     if local.kind == target.kind:
-        return None if local.flag == target.flag else "a declared struct here, a declared union there"
+        return None if local.flag == target.flag else "one is a declared struct, the other a declared union"
     if behind_pointer and target.kind == (Kind.UNION if local.flag else Kind.STRUCT):
         return None
     return _kinds(local, target)
@@ -215,14 +231,12 @@ def _match_enums(local_types: RawTypes, local: Record, target_types: RawTypes, t
     if target.kind not in _ENUMS:
         return _kinds(local, target)
     if local.value != target.value:
-        return f"enums of {local.value} bytes here, {target.value} there"
-    if local.vlen > target.vlen:
-        return f"{local.vlen} enumerators here, {target.vlen} there"
+        return _differ(f"an enum of {local.value} bytes", f"of {target.value}")
     have = {essential_bytes(name) for name, _ in target_types.enumerators(target)}
     for name, _ in local_types.enumerators(local):
         if essential_bytes(name) not in have:
             return f"no enumerator {name.decode('utf-8', 'replace')!r}"
-    return None
+    return _differ(f"{local.vlen} enumerators", target.vlen) if local.vlen > target.vlen else None
 
 
 def _match_members(
@@ -233,22 +247,23 @@ def _match_members(
     depth: int,
     budget: list[int],
 ) -> str | None:
-    if local.vlen > target.vlen:
-        return f"{local.vlen} members here, {target.vlen} there"
     mine, other = local_types.members(local), target_types.members(target)
     others: dict[bytes, list[int]] = {}
     for name, type_id in zip(other.names, other.types, strict=True):
         others.setdefault(essential_bytes(name), []).append(type_id)
     for name, type_id in zip(mine.names, mine.types, strict=True):
         text = name.decode("utf-8", "replace") or "<anon>"
-        reason: str | None = "there is none"
-        for candidate in others.get(essential_bytes(name), ()):
+        found = others.get(essential_bytes(name))
+        if found is None:
+            return f"no member {text!r}"
+        reason: str | None = None
+        for candidate in found:
             reason = match_mismatch(local_types, type_id, target_types, candidate, depth=depth, budget=budget)
             if reason is None:
                 break
         if reason is not None:
             return f"member {text!r}: {reason}"
-    return None
+    return _differ(f"{local.vlen} members", target.vlen) if local.vlen > target.vlen else None
 
 
 def incompatible(local: Spec, local_id: int, target: Spec, target_id: int) -> str | None:

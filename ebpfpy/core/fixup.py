@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .access import Mismatch
-from .text import access_text
+from .text import MEANING, access_text
 
 if TYPE_CHECKING:
     from ebpfpy import btf
@@ -155,17 +155,16 @@ class Fixup:
         """The whole story, several lines, for people."""
         where = f"{self.relocation.function}, " if self.relocation.function else ""
         lines = [f"{where}instruction {self.relocation.function_insn}: {self.kind.text} of {self.local}"]
+        lines.append(f"  asked: {MEANING[self.kind]}; by the object's own types {self.local_value}")
         if self.poisoned:
-            lines.append(f"  poisoned: {self.reason}; the verifier refuses a program that can reach it")
+            lines.append(f"  no answer: {self.reason}; poisoned: the kernel refuses a program that can reach it")
         else:
-            lines.append(f"  value {self.local_value} becomes {self.target_value}")
-            if self.reason:
-                lines.append(f"  because: {self.reason}")
+            lines.append(f"  answer: {self.target_value}" + (f", because: {self.reason}" if self.reason else ""))
         if self.spec is not None:
             lines.append(f"  chosen from {self.spec.name or 'BTF'}: {self.target}")
         if self.memory_size_reason:
-            lines.append(f"  a load or store here is poisoned: {self.memory_size_reason}")
-        lines += [f"  candidate {candidate}" for candidate in self.candidates]
+            lines.append(f"  poisoned if it loads or stores: {self.memory_size_reason}")
+        lines += [f"  candidate {candidate}" for candidate in self.candidates if candidate.verdict != "chosen"]
         if self.near:
             lines.append(f"  did you mean: {', '.join(self.near)}?")
         lines += [f"  warning: {warning}" for warning in self.warnings]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
+from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.text import describe_with_id
 from ebpfpy.errors import BtfError, RelocationError
 
-from .access import Access, AccessError, Mismatch, match_fields, walk_enumerator, walk_fields, walk_type
-from .compat import match_mismatch, type_mismatch
+from .access import (
+    Access,
+    AccessError,
+    Mismatch,
+    match_fields,
+    parse_indices,
+    walk_enumerator,
+    walk_fields,
+    walk_type,
+)
+from .compat import field_mismatch, match_mismatch, type_mismatch
 from .fixup import Candidate
 from .rawtypes import DepthError, RawTypes, raw_types
 from .relocation import RelocationKind as R
 from .text import ENUM_KINDS, TYPE_KINDS, access_text
-from .values import Value, enumerator_value, field_value, memory_size_reason, type_value
+from .values import Value, enumerator_value, field_value, memory_size_reason, new_value, type_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,23 +34,50 @@ if TYPE_CHECKING:
     from .relocation import Relocation
 
 _NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 4000  # names, and differences in length, that are worth comparing
+_BYTE_OFF = R.BYTE_OFF
+_COMPOSITE = (Kind.STRUCT, Kind.UNION)
+_NO_FIELD = TYPE_KINDS | ENUM_KINDS
 _POISONING = frozenset({R.BYTE_OFF, R.BYTE_SZ, R.SIGNED, R.LSHIFT_U64, R.RSHIFT_U64, R.ENUMVAL_VALUE})
 
 
-class Query(NamedTuple):
-    """A relocation with its local side worked out.
+class Query:
+    """A relocation with its local side worked out; equal only to itself.
 
     Attributes:
         kind: what is asked.
         root: the local root type.
-        access: the local path.
         value: the local number.
+        plain: name and declared type of the member, if this is the offset of a struct's own, plain member: the
+            question that nearly every relocation asks, and that has a short cut.
     """
 
-    kind: R
-    root: int
-    access: Access
-    value: Value
+    __slots__ = ("_access", "_text", "_types", "kind", "plain", "root", "value")
+
+    def __init__(
+        self,
+        kind: R,
+        root: int,
+        access: Access | None,
+        value: Value,
+        plain: tuple[bytes, int] | None = None,
+        types: RawTypes | None = None,
+        text: str = "",
+    ) -> None:
+        self.kind = kind
+        self.root = root
+        self.value = value
+        self.plain = plain
+        self._access = access
+        self._types = types
+        self._text = text
+
+    @property
+    def access(self) -> Access:
+        """The local path."""
+        if self._access is None:
+            assert self._types is not None
+            self._access = walk_fields(self._types, self.root, self._text)
+        return self._access
 
     @property
     def poisons(self) -> bool:
@@ -53,25 +91,47 @@ def make_query(relocation: Relocation) -> Query:
     Raises:
         RelocationError: the relocation is malformed, whatever the target.
     """
-    spec = relocation.spec
+    spec, root, text, kind = relocation[:4]
     types = raw_types(spec)
     try:
-        kind = R(relocation.kind)
-        types.name(types.record(relocation.type_id))  # both have to be there
-        if kind in TYPE_KINDS:
-            access = walk_type(relocation.access, relocation.type_id)
-            value = type_value(types, relocation.type_id, kind)
-        elif kind in ENUM_KINDS:
-            access = walk_enumerator(types, relocation.type_id, relocation.access)
-            value = enumerator_value(types, access, kind)
+        if type(kind) is not R:
+            kind = R(kind)
+        types.essential_name(root)  # it has to be there
+        if kind == _BYTE_OFF:
+            query = _plain_query(types, root, text)
+            if query is not None:
+                return query
+        if kind not in _NO_FIELD:
+            access = walk_fields(types, root, text)
+            value = field_value(types, access, kind, big_endian=types.big_endian)
+        elif kind in TYPE_KINDS:
+            access = walk_type(text, root)
+            value = type_value(types, root, kind)
         else:
-            access = walk_fields(types, relocation.type_id, relocation.access)
-            value = field_value(types, access, kind, big_endian=spec.byte_order == "big")
+            access = walk_enumerator(types, root, text)
+            value = enumerator_value(types, access, kind)
     except (AccessError, DepthError, BtfError, LookupError) as error:
         raise malformed(relocation, str(error)) from None
     except ValueError:
         raise malformed(relocation, f"relocation kind {relocation.kind} is unknown") from None
-    return Query(kind, relocation.type_id, access, value)
+    return Query(kind, root, access, value)
+
+
+def _plain_query(types: RawTypes, root: int, text: str) -> Query | None:
+    """The query for the offset of a struct's own, plain member; None if it is not that."""
+    indices = parse_indices(text)
+    if len(indices) != 2 or indices[0]:
+        return None
+    record, index = types.under(root), indices[1]
+    if record.kind not in _COMPOSITE or index >= record.vlen:
+        return None
+    names, members, bits, widths = types.members(record)
+    name, member = names[index], members[index]
+    if not name or widths[index]:
+        return None
+    end = types.under(member).type_id
+    value = new_value((bits[index] // 8, True, types.size(end), end))
+    return Query(_BYTE_OFF, root, None, value, (name, member), types, text)
 
 
 def malformed(relocation: Relocation, reason: str) -> RelocationError:
@@ -89,26 +149,41 @@ def malformed(relocation: Relocation, reason: str) -> RelocationError:
     )
 
 
-class Answer(NamedTuple):
-    """A candidate's answer to a query."""
+class Answer:
+    """A candidate's answer to a query.
 
-    access: Access
-    value: Value
-    memory_size_reason: str | None
+    Attributes:
+        value: the number.
+        memory_size_reason: why a load or store has to be poisoned; None if it need not.
+    """
+
+    __slots__ = ("_access", "memory_size_reason", "value")
+
+    def __init__(self, access: Access | Callable[[], Access], value: Value, memory_size_reason: str | None) -> None:
+        self._access = access
+        self.value = value
+        self.memory_size_reason = memory_size_reason
+
+    @property
+    def access(self) -> Access:
+        """The path on the target."""
+        if not isinstance(self._access, Access):
+            self._access = self._access()
+        return self._access
 
 
 class Evaluation:
     """One candidate for one local type, and its answers so far."""
 
-    __slots__ = ("_answers", "_big_endian", "_local", "_target", "spec", "type_id")
+    __slots__ = ("_answers", "_local", "_mismatches", "_target", "spec", "type_id")
 
     def __init__(self, local: RawTypes, spec: Spec, type_id: int) -> None:
         self.spec = spec
         self.type_id = type_id
         self._local = local
         self._target = raw_types(spec)
-        self._big_endian = spec.byte_order == "big"
-        self._answers: dict[tuple[R, tuple[int, ...]], Answer | Mismatch] = {}
+        self._mismatches = local.mismatches(self._target)
+        self._answers: dict[Query, Answer | Mismatch] = {}
 
     def answer(self, query: Query) -> Answer | Mismatch:
         """This candidate's answer.
@@ -116,32 +191,61 @@ class Evaluation:
         Raises:
             BtfError: the candidate's own BTF is malformed.
         """
-        key = query.kind, query.access.raw
-        found = self._answers.get(key)
+        found = self._answers.get(query)
         if found is None:
             try:
                 found = self._evaluate(query)
             except (AccessError, DepthError) as error:
                 found = Mismatch(str(error))
-            self._answers[key] = found
+            self._answers[query] = found
         return found
 
     def _evaluate(self, query: Query) -> Answer | Mismatch:
         local, target, kind = self._local, self._target, query.kind
+        if query.plain is not None:
+            answer = self._plain_answer(query, *query.plain)
+            if answer is not None:
+                return answer
+        if kind not in _NO_FIELD:
+            access = match_fields(local, query.access, target, self.type_id)
+            if isinstance(access, Mismatch):
+                return access
+            value = field_value(target, access, kind, big_endian=target.big_endian)
+            reason = memory_size_reason(local, query.value, target, value) if kind == _BYTE_OFF else None
+            return Answer(access, value, reason)
         if kind in TYPE_KINDS:
             compare = match_mismatch if kind == R.TYPE_MATCHES else type_mismatch
             reason = compare(local, query.root, target, self.type_id)
             if reason is not None:
                 return Mismatch(reason)
             return Answer(Access(self.type_id, (0,), (), 0), type_value(target, self.type_id, kind), None)
-        if kind in ENUM_KINDS:
-            return self._evaluate_enumerator(query)
-        access = match_fields(local, query.access, target, self.type_id)
-        if isinstance(access, Mismatch):
-            return access
-        value = field_value(target, access, kind, big_endian=self._big_endian)
-        reason = memory_size_reason(local, query.value, target, value) if kind == R.BYTE_OFF else None
-        return Answer(access, value, reason)
+        return self._evaluate_enumerator(query)
+
+    def _plain_answer(self, query: Query, name: bytes, member: int) -> Answer | None:
+        """The answer to a plain query where the target's member is plain, too; what `match_fields` would say."""
+        target = self._target
+        hit = target.plain_member(self.type_id, name)
+        if hit is None:
+            return None
+        bits, declared = hit
+        known = self._mismatches
+        pair = member, declared
+        if pair not in known:
+            known[pair] = field_mismatch(self._local, member, target, declared)
+        if known[pair] is not None:
+            return None
+        end = target.under(declared).type_id
+        size = target.size(end)
+        value = new_value((bits // 8, True, size, end))
+        reason = None
+        if size != query.value.size:
+            reason = memory_size_reason(self._local, query.value, target, value)
+        return Answer(partial(self._walk, query), value, reason)
+
+    def _walk(self, query: Query) -> Access:
+        access = match_fields(self._local, query.access, self._target, self.type_id)
+        assert isinstance(access, Access)
+        return access
 
     def _evaluate_enumerator(self, query: Query) -> Answer | Mismatch:
         from ebpfpy.btf.names import essential_bytes

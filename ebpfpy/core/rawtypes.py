@@ -11,9 +11,11 @@ Type id 0 is void. An id below the split's first belongs to the base, and is ans
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.btf.kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, VLEN_MASK, Kind
+from ebpfpy.btf.names import essential_bytes
 from ebpfpy.errors import BtfError
 
 if TYPE_CHECKING:
@@ -76,13 +78,18 @@ class Reached(NamedTuple):
         path: the index of each member on the way.
         bits: bit offset from the start of the struct where the way began.
         struct: id of the struct that the member is directly in.
-        type_id: of the member.
+        type_id: of the member, as it is declared.
+        width: of a bitfield, else 0.
     """
 
     path: tuple[int, ...]
     bits: int
     struct: int
     type_id: int
+    width: int
+
+
+_reached = partial(tuple.__new__, Reached)  # without NamedTuple's Python constructor
 
 
 class DepthError(ValueError):
@@ -92,7 +99,10 @@ class DepthError(ValueError):
 class RawTypes:
     """What the relocator asks of one `Spec`."""
 
-    __slots__ = ("_base", "_candidates", "_first", "_members", "_reachable", "_records", "_sizes", "_spec", "_under")
+    __slots__ = (
+        "_base", "_candidates", "_essential", "_first", "_members", "_mismatches", "_reachable", "_records", "_sizes",
+        "_spec", "_under", "big_endian",
+    )  # fmt: skip
 
     def __init__(self, spec: Spec, base: RawTypes | None) -> None:
         self._spec = spec
@@ -102,7 +112,10 @@ class RawTypes:
         self._under: dict[int, Record] = {}
         self._sizes: dict[int, int] = {}
         self._members: dict[int, Members] = {}
-        self._reachable: dict[int, dict[bytes, list[Reached]]] = {}
+        self._reachable: dict[int, tuple[dict[bytes, int], dict[bytes, list[Reached]]]] = {}
+        self._essential: dict[int, bytes] = {}
+        self._mismatches: dict[RawTypes, dict[tuple[int, int], str | None]] = {}
+        self.big_endian = spec.byte_order == "big"
         self._candidates: dict[tuple[bytes, tuple[int, ...]], list[int]] = {}
 
     def ids_by_essential_name(self, essential: bytes, kinds: tuple[int, ...]) -> list[int]:
@@ -135,6 +148,24 @@ class RawTypes:
     def name(self, record: Record) -> bytes:
         """The name of a record's type; b"" for an anonymous one."""
         return self._spec.string_bytes(record.name_off)
+
+    def essential_name(self, type_id: int) -> bytes:
+        """The name of a type without its flavour; b"" for an anonymous one.
+
+        Raises:
+            TypeNotFoundError, BtfError: there is no such type, or its name is none.
+        """
+        found = self._essential.get(type_id)
+        if found is None:
+            found = self._essential[type_id] = essential_bytes(self.name(self.record(type_id)))
+        return found
+
+    def mismatches(self, other: RawTypes) -> dict[tuple[int, int], str | None]:
+        """Why, or why not, a type of `other` cannot stand for one of these; filled by who finds out, by the two ids."""
+        found = self._mismatches.get(other)
+        if found is None:
+            found = self._mismatches.setdefault(other, {})
+        return found
 
     def string(self, offset: int) -> bytes:
         """The string at an offset."""
@@ -210,7 +241,7 @@ class RawTypes:
         body = record.body[: 3 * record.vlen].tolist()
         if len(body) < 3 * record.vlen:
             raise self._truncated(record)
-        names = [self._spec.string_bytes(offset) for offset in body[0::3]]
+        names = self._spec.strings_at(body[0::3])
         offsets = body[2::3]
         if record.flag:
             bits, widths = [word & 0xFF_FFFF for word in offsets], [word >> 24 for word in offsets]
@@ -218,35 +249,71 @@ class RawTypes:
             bits, widths = offsets, [0] * len(offsets)
         return Members(names, body[1::3], bits, widths)
 
-    def reachable(self, record: Record) -> dict[bytes, list[Reached]]:
-        """Every named member that is reached without naming another, by name, in the order of declaration.
+    def reach(self, record: Record, name: bytes) -> list[Reached]:
+        """The members of that name that are reached without naming another, in the order of declaration.
 
-        A struct that is met again, inside itself or elsewhere, is not entered a second time.
+        Of several members of one name in the struct itself only the first counts. An anonymous struct that is met
+        again, inside itself or elsewhere, is not entered a second time.
 
         Raises:
             DepthError: more than `MAX_ANONYMOUS` anonymous members inside each other.
         """
         if record.type_id < self._first and self._base is not None:
-            return self._base.reachable(record)
+            return self._base.reach(record, name)
         found = self._reachable.get(record.type_id)
         if found is None:
-            found = self._reachable[record.type_id] = self._reach(record)
-        return found
+            members = self.members(record)
+            count = len(members.names)
+            direct = dict(zip(reversed(members.names), range(count - 1, -1, -1), strict=True))
+            nested = self._nested(record, members) if b"" in direct else {}
+            found = self._reachable[record.type_id] = direct, nested
+        direct, nested = found
+        index = direct.get(name) if name else None
+        hits = nested.get(name, []) if nested else []
+        if index is not None:
+            _, types, bits, widths = self.members(record)
+            hit = _reached(((index,), bits[index], record.type_id, types[index], widths[index]))
+            hits = sorted([hit, *hits]) if hits else [hit]
+        return hits
 
-    def _reach(self, record: Record) -> dict[bytes, list[Reached]]:
+    def plain_member(self, type_id: int, name: bytes) -> tuple[int, int] | None:
+        """Bit offset and declared type of a struct's own member of that name; None unless it is the plainest case.
+
+        That is: a struct or union, the one member of that name, reached directly, and no bitfield.
+        """
+        record = self._under.get(type_id) or self.under(type_id)
+        if record.type_id < self._first and self._base is not None:
+            return self._base.plain_member(record.type_id, name)
+        found = self._reachable.get(record.type_id)
+        if found is None:
+            if record.kind not in _COMPOSITE:
+                return None
+            self.reach(record, name)
+            found = self._reachable[record.type_id]
+        direct, nested = found
+        index = direct.get(name)
+        if index is None or name in nested:
+            return None
+        _, types, bits, widths = self._members[record.type_id]
+        return None if widths[index] else (bits[index], types[index])
+
+    def _nested(self, record: Record, outermost: Members) -> dict[bytes, list[Reached]]:
+        """What is reached through anonymous members."""
         found: dict[bytes, list[Reached]] = {}
         seen = {record.type_id}
         # one level of the way down: struct, members, next index, path and bits before it
-        way: list[tuple[int, Members, int, tuple[int, ...], int]] = [(record.type_id, self.members(record), 0, (), 0)]
+        way: list[tuple[int, Members, int, tuple[int, ...], int]] = [(record.type_id, outermost, 0, (), 0)]
         while way:
             struct, members, start, path, bits = way.pop()
-            for at in range(start, len(members.names)):
-                name, type_id = members.names[at], members.types[at]
-                here = bits + members.bits[at]
+            names, types, offsets, widths = members
+            for at in range(start, len(names)):
+                name = names[at]
                 if name:
-                    found.setdefault(name, []).append(Reached((*path, at), here, struct, type_id))
+                    if path:
+                        hit = Reached((*path, at), bits + offsets[at], struct, types[at], widths[at])
+                        found.setdefault(name, []).append(hit)
                     continue
-                inner = self.under(type_id)
+                inner = self.under(types[at])
                 if inner.kind not in _COMPOSITE or inner.type_id in seen:
                     continue
                 if len(way) > MAX_ANONYMOUS:
@@ -254,7 +321,7 @@ class RawTypes:
                 seen.add(inner.type_id)
                 way += [
                     (struct, members, at + 1, path, bits),
-                    (inner.type_id, self.members(inner), 0, (*path, at), here),
+                    (inner.type_id, self.members(inner), 0, (*path, at), bits + offsets[at]),
                 ]
                 break
         return found
@@ -265,7 +332,7 @@ class RawTypes:
         body = record.body[: step * record.vlen].tolist()
         if len(body) < step * record.vlen:
             raise self._truncated(record)
-        names = [self._spec.string_bytes(offset) for offset in body[0::step]]
+        names = self._spec.strings_at(body[0::step])
         if step == 3:
             values = [low | high << 32 for low, high in zip(body[1::3], body[2::3], strict=True)]
         else:
@@ -285,8 +352,8 @@ class RawTypes:
 
 def raw_types(spec: Spec) -> RawTypes:
     """The `RawTypes` of a Spec, the same one every time."""
-    found = spec.derived.get(RawTypes)
+    found: RawTypes | None = spec.derived.get(RawTypes)
     if found is None:
         base = raw_types(spec.base) if spec.base is not None else None
         found = spec.derived.setdefault(RawTypes, RawTypes(spec, base))
-    return cast("RawTypes", found)
+    return found

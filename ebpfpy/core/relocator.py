@@ -27,9 +27,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.btf.names import essential_bytes
+from ebpfpy.btf.names import essential_name
 from ebpfpy.btf.spec import Spec
-from ebpfpy.errors import AmbiguousRelocationError, BtfError, InputError, NotFoundError
+from ebpfpy.btf.text import describe
+from ebpfpy.errors import AmbiguousRelocationError, BtfError, EbpfError, InputError, NotFoundError
 
 from .access import Mismatch
 from .fixup import Fixup
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from .relocation import Relocation
 
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
+_NAMED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FWD, Kind.INT, Kind.FLOAT)
+_LISTED = 4  # specs that a message names
 
 
 def relocate(
@@ -78,12 +81,12 @@ class Relocator:
     """`relocate` for many programs against the same types: remembers candidates and answers."""
 
     def __init__(self, kernel_types: Iterable[Spec], *, fallback: Callable[[], Iterable[Spec]] | None = None) -> None:
-        specs = list(kernel_types)
-        for each in specs:
+        self._bases: list[Spec] = []
+        self._splits: list[Spec] = []
+        for each in kernel_types:  # thousands of modules, perhaps
             if not isinstance(each, Spec):
                 raise InputError(f"kernel types are Specs, not {type(each).__name__}: load them first")
-        self._bases = [spec for spec in specs if not spec.split]
-        self._splits = [spec for spec in specs if spec.split]
+            (self._bases if each.base is None else self._splits).append(each)
         self._fallback = fallback
         self._fallback_specs: list[Spec] | None = None if fallback is not None else []
         self._candidates: dict[tuple[int, int, int], list[Evaluation]] = {}
@@ -104,7 +107,11 @@ class Relocator:
         for group in groups.values():
             choice = self._choose(group, prefer_module)
             for at, relocation, query in group:
-                answer = choice.chosen.answer(query) if choice.chosen is not None else self._no_answer(choice, query)
+                answer = (
+                    choice.chosen.answer(query)
+                    if choice.chosen is not None
+                    else self._no_answer(choice, relocation, query)
+                )
                 fixups[at] = Fixup(relocation, query, choice, answer)
         return [fixup for fixup in fixups if fixup is not None]
 
@@ -116,13 +123,19 @@ class Relocator:
             self._kept.append(relocation.spec)
         return query
 
-    @staticmethod
-    def _no_answer(choice: Choice, query: Query) -> Mismatch:
+    def _no_answer(self, choice: Choice, relocation: Relocation, query: Query) -> Mismatch:
         for evaluation in choice.searched:
             answer = evaluation.answer(query)
             if isinstance(answer, Mismatch):
                 return answer
-        return Mismatch("no type of that name and kind in any of the specs")
+        kind, _, name = describe(relocation.spec, relocation.type_id).partition(" ")
+        missing = f"there is no {kind.removesuffix('64')} {essential_name(name)}"
+        names = [spec.name or "BTF" for spec in (*self._bases, *self._splits, *(self._fallback_specs or ()))]
+        if not names:
+            return Mismatch(f"{missing}: no kernel types were given")
+        if len(names) > _LISTED:
+            return Mismatch(f"{missing} in {names[0]} and {len(names) - 1} modules")
+        return Mismatch(f"{missing} in {', '.join(names)}")
 
     # --- tiers ---------------------------------------------------------------------------------
 
@@ -148,10 +161,9 @@ class Relocator:
         relocation = group[0][1]
         local = relocation.spec
         record = raw_types(local).record(relocation.type_id)
-        name = raw_types(local).name(record)
-        if not name:
+        essential = raw_types(local).essential_name(relocation.type_id)
+        if not essential:
             raise malformed(relocation, "the local type has no name")
-        essential = essential_bytes(name)
         queries = list({query: None for _, _, query in group})
         searched: list[Evaluation] = []
         warnings: list[str] = []
@@ -195,7 +207,7 @@ class Relocator:
             return found if chosen.spec in self._fallback_tier() else found + score(self._fallback_tier())
 
         def near() -> tuple[str, ...]:
-            return self._bases[0].near_names(essential.decode("utf-8", "replace")) if self._bases else ()
+            return _near_types([*self._bases, *self._splits], essential, _kinds_of(record.kind))
 
         return Choice(chosen, searched, scores, len(queries), warnings, later, near)
 
@@ -219,9 +231,8 @@ class Relocator:
             raise InputError(
                 f"the object is {local.byte_order}-endian, {spec.name or 'the target'} {spec.byte_order}-endian"
             )
-        kinds = _ENUMS if kind in _ENUMS else (kind,)
         try:
-            ids = raw_types(spec).ids_by_essential_name(essential, kinds)
+            ids = raw_types(spec).ids_by_essential_name(essential, _kinds_of(kind))
         except (BtfError, NotFoundError) as error:
             if not spec.split:
                 raise
@@ -232,7 +243,8 @@ class Relocator:
 
     def _score(self, evaluation: Evaluation, queries: list[Query], warnings: list[str]) -> int | None:
         try:
-            return sum(not isinstance(evaluation.answer(query), Mismatch) for query in queries)
+            answer = evaluation.answer
+            return sum([type(answer(query)) is not Mismatch for query in queries])
         except (BtfError, NotFoundError) as error:
             if not evaluation.spec.split:
                 raise
@@ -262,10 +274,34 @@ class Relocator:
                 + (f": {a.reason}" if isinstance(a, Mismatch) else f" = {a.value.number}")
                 for e, a in zip(equals, answers, strict=True)
             )
+            modules = {e.spec.name for e in equals if e.spec.split}
+            remedy = "; a program on a function of one of these modules gets that one's" if len(modules) > 1 else ""
             raise AmbiguousRelocationError(
-                f"{len(texts)} types answer, and differently: {'; '.join(texts)}",
+                f"{len(texts)} types fit equally well and give different answers: {'; '.join(texts)}{remedy}",
                 candidates=texts,
                 program=relocation.function or None,
                 insn=relocation.function_insn,
                 relocation=f"{query.kind.text} of {access_text(relocation.spec, query.access, query.kind)}",
             )
+
+
+def _kinds_of(kind: int) -> tuple[int, ...]:
+    return _ENUMS if kind in _ENUMS else (kind,)
+
+
+def _near_types(specs: list[Spec], essential: bytes, kinds: tuple[int, ...], count: int = 3) -> tuple[str, ...]:
+    """What a type that is nowhere may have been meant to be: its namesakes of other kinds, then similar names."""
+    name = essential.decode("utf-8", "replace")
+    found: dict[str, None] = {}
+    for spec in specs:
+        try:
+            namesakes = [describe(spec, each) for each in spec.ids_by_essential_name(essential, _NAMED)]
+            found |= dict.fromkeys(
+                f"{each.removeprefix('fwd ')}, which is only declared" if each.startswith("fwd ") else each
+                for each in namesakes
+            )
+            similar = spec.near_names(name, 8 * count)
+            found |= dict.fromkeys(each for each in similar if spec.ids_by_name(each.encode(), kinds))
+        except EbpfError:  # a malformed module has nothing to offer
+            continue
+    return tuple(found)[:count]

@@ -23,6 +23,7 @@ class Relocatable(Protocol):
     name: str
     section: str
     attach_module: str | None
+    code: bytes
     relocations: tuple[Relocation, ...]
 
 
@@ -87,6 +88,7 @@ class Report:
 
 def _fixup_json(fixup: Fixup) -> dict[str, Any]:
     target = None
+    poisoned = fixup.poisoned or fixup.memory_size_reason is not None
     if fixup.spec is not None:
         target = {"spec": fixup.spec.name, "type_id": fixup.type_id, "text": fixup.target}
     return {
@@ -94,8 +96,8 @@ def _fixup_json(fixup: Fixup) -> dict[str, Any]:
         "kind": fixup.kind.text,
         "local": fixup.local,
         "local_value": fixup.local_value,
-        "target_value": fixup.target_value,
-        "poisoned": fixup.poisoned,
+        "target_value": None if poisoned else fixup.target_value,
+        "poisoned": poisoned,
         "target": target,
         "candidates": [
             {"spec": c.spec.name, "type_id": c.type_id, "text": c.text, "verdict": c.verdict} for c in fixup.candidates
@@ -124,6 +126,8 @@ def relocate_programs(
         prefer = program.attach_module if prefer_modules else None
         by_function: dict[str, list[Fixup]] = {program.name: []}
         for fixup in relocator.relocate(program.relocations, prefer_module=prefer):
+            if fixup.memory_size_reason is not None and not _is_memory(program.code, fixup.relocation.insn):
+                fixup.memory_size_reason = None  # the offset itself is known, and nothing is loaded from there
             by_function.setdefault(fixup.relocation.function, []).append(fixup)
         for name, fixups in by_function.items():
             section = fixups[0].relocation.section if fixups else program.section
@@ -134,6 +138,11 @@ def relocate_programs(
                 conflicts[name] = None
     functions = [*own.values(), *(report for name, report in shared.items() if name not in own)]
     return Report(source, tuple(kernel_types), tuple(functions), tuple(conflicts))
+
+
+def _is_memory(code: bytes, insn: int) -> bool:
+    """Whether the instruction is a load or a store: only those follow a field's size."""
+    return code[8 * insn : 8 * insn + 1] != b"" and code[8 * insn] & 7 in (1, 2, 3)  # LDX, ST, STX
 
 
 def _numbers(function: FunctionReport) -> list[tuple[int | None, int, bool]]:

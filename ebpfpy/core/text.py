@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
     from .access import Access
 
+MEANING = {
+    R.BYTE_OFF: "where the field is, in bytes",
+    R.BYTE_SZ: "how many bytes the field has",
+    R.FIELD_EXISTS: "whether the field exists",
+    R.SIGNED: "whether the field is signed",
+    R.LSHIFT_U64: "how many bits to shift a loaded bit-field to the left",
+    R.RSHIFT_U64: "how many bits to shift a loaded bit-field to the right",
+    R.LOCAL_TYPE_ID: "the type's id among the object's own",
+    R.TARGET_TYPE_ID: "the type's id in the kernel",
+    R.TYPE_EXISTS: "whether the type exists",
+    R.TYPE_SIZE: "how many bytes the type has",
+    R.ENUMVAL_EXISTS: "whether the enumerator exists",
+    R.ENUMVAL_VALUE: "the enumerator's value",
+    R.TYPE_MATCHES: "whether the type is as declared",
+}
+"""What each kind of relocation asks, in words."""
+
 TYPE_KINDS = frozenset({R.LOCAL_TYPE_ID, R.TARGET_TYPE_ID, R.TYPE_EXISTS, R.TYPE_SIZE, R.TYPE_MATCHES})
 ENUM_KINDS = frozenset({R.ENUMVAL_EXISTS, R.ENUMVAL_VALUE})
 

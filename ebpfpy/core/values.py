@@ -13,6 +13,7 @@ Source: libbpf, ``bpf_core_calc_field_relo``, ``bpf_core_calc_type_relo``, ``bpf
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.btf.kinds import INT_SIGNED, Kind
@@ -43,6 +44,10 @@ class Value(NamedTuple):
     type_id: int = 0
 
 
+new_value = partial(tuple.__new__, Value)
+"""`Value` from a tuple of all four, without NamedTuple's Python constructor."""
+
+
 def field_value(types: RawTypes, access: Access, kind: R, *, big_endian: bool) -> Value:
     """The number for a field-based relocation.
 
@@ -52,29 +57,22 @@ def field_value(types: RawTypes, access: Access, kind: R, *, big_endian: bool) -
     """
     if kind == R.FIELD_EXISTS:
         return Value(1)
-    point = access.points[-1]
-    if point.name is None:  # an element, or the root
-        size = types.size(point.type_id)
-        if kind == R.BYTE_OFF:
-            return Value(access.bits // 8, size=size, type_id=point.type_id)
-        if kind == R.BYTE_SZ:
-            return Value(size)
-        raise AccessError(f"{kind.text} of an array element")
-    members = types.members(types.record(point.type_id))
-    record = types.under(members.types[point.number])
-    width = members.widths[point.number]
+    end, width = access.end, access.width
+    assert end is not None
+    plain = not width
     if width:
-        unit, byte_offset = _bitfield_unit(record, access.bits, width)
+        unit, byte_offset = _bitfield_unit(end, access.bits, width)
     else:
-        unit, byte_offset = types.size(record.type_id), access.bits // 8
-        width = unit * 8
-    plain = not members.widths[point.number]
+        unit, byte_offset = types.size(end.type_id), access.bits // 8
     if kind == R.BYTE_OFF:
-        return Value(byte_offset, plain, unit, record.type_id) if plain else Value(byte_offset, False)
+        return new_value((byte_offset, True, unit, end.type_id)) if plain else Value(byte_offset, False)
     if kind == R.BYTE_SZ:
         return Value(unit, plain)
+    if access.points[-1].name is None:
+        raise AccessError(f"{kind.text} of an array element")
     if kind == R.SIGNED:
-        return Value(int(_signed(types, record)))
+        return Value(int(_signed(types, end)))
+    width = width or unit * 8
     if kind == R.LSHIFT_U64:
         if big_endian:
             return Value((8 - unit) * 8 + (access.bits - byte_offset * 8), plain)
@@ -134,4 +132,7 @@ def memory_size_reason(local: RawTypes, mine: Value, target: RawTypes, other: Va
         if INT_SIGNED not in encodings:
             return None
     here, there = (f"{v.size} bytes" if v.type_id else "a bitfield" for v in (mine, other))
-    return f"the field is {here} here, {there} there, and cannot be loaded with another size"
+    return (
+        f"the field is {here} in the object, {there} in the kernel, and only pointers and unsigned integers can be"
+        " loaded with another size"
+    )

@@ -47,12 +47,12 @@ class OpenOptions(ctypes.Structure):
 
 
 PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-NO_PROGRAM_TYPE = 0
+NO_PROGRAM_TYPE, STRUCT_OPS = 0, 27
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """libbpf with the prototypes that are used here.
+    """libbpf with the prototypes that are used here, in other tests and in benchmarks.
 
     Raises:
         OSError: it is not installed.
@@ -68,6 +68,7 @@ def library() -> ctypes.CDLL:
     lib.bpf_object__next_program.argtypes = [pointer, pointer]
     lib.bpf_program__set_autoload.argtypes = [pointer, ctypes.c_bool]
     lib.bpf_program__set_type.argtypes = [pointer, ctypes.c_int]
+    lib.bpf_program__type.argtypes = [pointer]
     lib.bpf_program__set_expected_attach_type.argtypes = [pointer, ctypes.c_int]
     lib.bpf_program__name.restype = ctypes.c_char_p
     lib.bpf_program__name.argtypes = [pointer]
@@ -78,8 +79,14 @@ def library() -> ctypes.CDLL:
     lib.libbpf_set_print.restype = pointer
     lib.libbpf_get_error.restype = ctypes.c_long
     lib.libbpf_get_error.argtypes = [pointer]
-    lib.btf__parse_raw.restype = pointer
+    lib.btf__new.restype = lib.btf__new_empty.restype = pointer
+    lib.btf__new.argtypes = [ctypes.c_char_p, ctypes.c_uint32]
+    lib.btf__parse_raw.restype = lib.btf__parse_raw_split.restype = pointer
     lib.btf__parse_raw.argtypes = [ctypes.c_char_p]
+    lib.btf__parse_raw_split.argtypes = [ctypes.c_char_p, pointer]
+    lib.btf__raw_data.restype = pointer
+    lib.btf__raw_data.argtypes = [pointer, ctypes.POINTER(ctypes.c_uint32)]
+    lib.btf__add_btf.argtypes = lib.btf__dedup.argtypes = [pointer, pointer]
     lib.btf__find_by_name_kind.argtypes = [pointer, ctypes.c_char_p, ctypes.c_uint32]
     lib.btf__free.argtypes = [pointer]
     lib.btf__free.restype = None
@@ -98,7 +105,8 @@ def open_object(path: str, custom_btf: str | None) -> int:
         raise OSError(f"libbpf cannot open {path}")
     for program in programs(handle):
         lib.bpf_program__set_autoload(program, True)
-        lib.bpf_program__set_type(program, NO_PROGRAM_TYPE)
+        if lib.bpf_program__type(program) != STRUCT_OPS:  # their maps rely on it, and crash without
+            lib.bpf_program__set_type(program, NO_PROGRAM_TYPE)
     return handle
 
 

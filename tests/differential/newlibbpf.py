@@ -9,6 +9,7 @@ As a program: reads a JSON list of questions from standard input, writes a JSON 
     {"do": "distill", "base": blob, "split": blob}                  -> {"base": blob, "split": blob}
     {"do": "relocate", "base": blob, "split": blob, "onto": blob}   -> {"split": blob}
     {"do": "parse", "base": blob, "split": blob}                    -> {"split": blob}
+    {"do": "parse all", "base": blob, "splits": [blob...]}          -> {"parsed": [whether it took each one...]}
 
 or {"error": number} where libbpf refused.
 """
@@ -22,6 +23,10 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CACHED = ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu")
 
@@ -54,10 +59,18 @@ def ask(questions: list[dict]) -> list[dict]:
     if done.returncode:
         raise RuntimeError(f"the process that asks libbpf ended with {done.returncode}: {done.stderr[-2000:]}")
     answers = json.loads(done.stdout)
-    return [{k: v if k == "error" else base64.b64decode(v) for k, v in answer.items()} for answer in answers]
+    return [{k: base64.b64decode(v) if isinstance(v, str) else v for k, v in answer.items()} for answer in answers]
+
+
+def parses(base: bytes, splits: list[bytes]) -> list[bool]:
+    """Whether libbpf reads each split on a base without complaint."""
+    [answer] = ask([{"do": "parse all", "base": base, "splits": splits}])
+    return answer["parsed"]
 
 
 def _pack(value: object) -> object:
+    if isinstance(value, list):
+        return [_pack(item) for item in value]
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
@@ -96,9 +109,22 @@ def _raw(handle: int | ctypes.c_void_p) -> str:
     return base64.b64encode(ctypes.string_at(data, size.value)).decode()
 
 
+def _parsed(base: int, splits: list[str]) -> Iterator[bool]:
+    for blob in splits:
+        try:
+            split = _new(blob, base)
+        except OSError:
+            yield False
+        else:
+            library().btf__free(split)
+            yield True
+
+
 def answer(question: dict) -> dict:
     """One answer; what libbpf allocates for it stays until the process ends."""
     lib = library()
+    if question["do"] == "parse all":
+        return {"parsed": list(_parsed(_new(question["base"]), question["splits"]))}
     try:
         split = _new(question["split"], _new(question["base"]))
     except OSError as refused:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tests.unit.core.records import Records
 
 SECTION = "raw_tp/x"
 
 MOV, LDX, LD_IMM64 = 0xB7, 0x61, 0x18
 LOAD_OF = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}
+STORE_OF = {1: 0x73, 2: 0x6B, 4: 0x63, 8: 0x7B}
+STORE_IMM_OF = {1: 0x72, 2: 0x6A, 4: 0x62, 8: 0x7A}
+
+
+class Types(Protocol):
+    """BTF whose strings can be added to, until it is written."""
+
+    def string(self, text: str) -> int:
+        """The offset of a string."""
+        ...
+
+    def blob(self) -> bytes:
+        """The types with all strings."""
+        ...
 
 
 class Asked(NamedTuple):
@@ -34,19 +46,23 @@ def encode(opcode: int, value: int) -> bytes:
         return struct.pack("<BBhI", opcode, 0, 0, value & 0xFFFF_FFFF) + struct.pack(
             "<BBhI", 0, 0, 0, value >> 32 & 0xFFFF_FFFF
         )
-    if opcode & 7 == 1:
+    if opcode & 7 in (1, 2, 3):
         return struct.pack("<BBhi", opcode, 0x10, value, 0)
     return struct.pack("<BBhi", opcode, 0, 0, low)
 
 
-def object_file(types: Records, asked: Sequence[Asked]) -> bytes:
-    """A little-endian object with a program `prog` that holds every relocation, in order."""
+def object_file(types: Types, asked: Sequence[Asked], places: Sequence[int] | None = None) -> bytes:
+    """A little-endian object with a program `prog` that holds every relocation, in order.
+
+    With `places` the relocations say that they are at those byte offsets, wherever their instructions are.
+    """
     section_name = types.string(SECTION)
     code = b""
     records = b""
-    for each in asked:
+    for at, each in enumerate(asked):
+        place = len(code) if places is None else places[at]
         # u32 byte offset of the instruction, u32 type id, u32 access string, u32 kind
-        records += struct.pack("<IIII", len(code), each.type_id, types.string(each.access), each.kind)
+        records += struct.pack("<IIII", place, each.type_id, types.string(each.access), each.kind)
         code += encode(each.opcode, each.value)
     code += encode(MOV, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)
     relocations = struct.pack("<III", 16, section_name, len(asked)) + records

@@ -74,6 +74,8 @@ def test_libbpf_is_silent_about_modules_on_a_wrong_base_and_the_check_is_not() -
     answers = newlibbpf.ask([{"do": "parse", "base": lower, "split": blob} for blob in blobs])
     assert [answer.get("error", 0) for answer in answers] == [0, 0, 0]
     assert [btf.check_split(blob, newer).verdict for blob in blobs] == ["does not fit"] * 3
+    veth = btf.load_split_spec(TESTDATA / "foreign/6.12.115+deb12-amd64/veth.btf.xz", newer)
+    assert newlibbpf.parses(lower, [*blobs, bytes(veth.raw)]) == [True, True, True, False]
 
 
 def _relocate(split: btf.Spec, onto: btf.Spec) -> bytes | None:

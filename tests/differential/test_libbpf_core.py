@@ -1,20 +1,17 @@
 """The distribution's libbpf and ebpfpy are asked the same CO-RE questions, and must give the same answers.
 
-First, every committed little-endian object against every kernel at hand: the local path, the chosen target
-path, old and new
-value, poison, and the patched instruction are compared, relocation by relocation. Then thousands of random type graphs
-with a random question each (`random_types`), which reach the rules that no compiler's output does.
+Thousands of random type graphs with a random question each (`random_types`), which reach the rules that no compiler's
+output does. Real objects are in `test_core_objects`, C declarations and their later versions in `test_core_evolved`.
 
 Where ebpfpy differs on purpose, `DIFFERENCES` says why, and a test shows it.
 """
 
 from __future__ import annotations
 
-import lzma
 import re
 from collections import Counter
-from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,23 +20,15 @@ from ebpfpy.core import RelocationKind as R
 from ebpfpy.core.access import AccessError, walk_fields
 from ebpfpy.core.query import make_query
 from ebpfpy.core.rawtypes import raw_types
-from ebpfpy.elf import load_collection_spec
 from ebpfpy.errors import AmbiguousRelocationError, RelocationError
 from tests.differential import libbpf
 from tests.differential.objectwriter import LD_IMM64, LDX, LOAD_OF, MOV, Asked, encode, object_file
 from tests.differential.random_types import random_case
 from tests.unit.core.records import SIGNED, Records, relocation
 
-TESTDATA = Path(__file__).parents[2] / "testdata"
-# externs: libbpf stops at a symbol that this kernel lacks, before it relocates; legacy_maps: both refuse it
-OBJECTS = sorted(
-    path
-    for pattern in ("*.bpf.o", "*-el.o")
-    for path in TESTDATA.glob(pattern)
-    if path.name not in ("externs.bpf.o", "legacy_maps.bpf.o")
-)
-RUNNING = Path("/sys/kernel/btf/vmlinux")
-KERNELS = sorted(path.parent.name for path in TESTDATA.glob("btf/*/vmlinux.btf.xz"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 RANDOM_CASES = 2500
 
 DIFFERENCES = {
@@ -56,83 +45,6 @@ DIFFERENCES = {
 }
 
 pytestmark = pytest.mark.skipif(libbpf.why_not() is not None, reason=str(libbpf.why_not()))
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory) -> dict[str, Path]:
-    """Raw BTF files by name."""
-    directory = tmp_path_factory.mktemp("btf")
-    found = {}
-    for name in KERNELS:
-        found[name] = directory / f"{name}.btf"
-        found[name].write_bytes(lzma.decompress((TESTDATA / "btf" / name / "vmlinux.btf.xz").read_bytes()))
-    if RUNNING.exists():
-        found["running"] = RUNNING
-    return found
-
-
-@pytest.fixture(scope="module")
-def answers(kernels) -> dict[tuple[str, str], dict]:
-    questions = [(str(path), str(kernel)) for path in OBJECTS for kernel in kernels.values()]
-    keys = [(path.name, name) for path in OBJECTS for name in kernels]
-    return dict(zip(keys, libbpf.ask(questions), strict=True))
-
-
-@pytest.fixture(scope="module")
-def specs(kernels) -> dict[str, btf.Spec]:
-    return {name: btf.load_spec(path) for name, path in kernels.items()}
-
-
-def test_libbpf_and_ebpfpy_agree_on_every_relocation_of_every_object(answers, specs):
-    compared = 0
-    for (name, kernel), theirs in answers.items():
-        report = load_collection_spec(TESTDATA / name).relocate([specs[kernel]])
-        assert [f for f in report.fixups if f.warnings] == []
-        ours = {
-            (f.relocation.function, f.relocation.function_insn, f.kind.text): (
-                f.local, f.target, f.poisoned, f.local_value if f.validate and not f.poisoned else None, f.target_value,
-            )
-            for f in report.fixups
-        }  # fmt: skip
-        # the old value is what the instruction held: for a bitfield's unit compilers disagree, and nobody checks
-        checked = {key for key, (*_, local_value, _) in ours.items() if local_value is not None}
-        said = {
-            key: (
-                r["local"], r["matching"][0] if r["matching"] else None, r["poisoned"],
-                r["old"] if key in checked else None, r["new"],
-            )
-            for r in theirs["relocations"]
-            for key in [(r["program"], r["insn"], r["kind"])]
-        }  # fmt: skip
-        assert ours == said, (name, kernel)
-        compared += len(ours)
-    assert compared > 2000
-
-
-def test_libbpf_and_ebpfpy_leave_the_same_bytes_in_every_relocated_instruction(answers, specs):
-    compared = 0
-    for (name, kernel), theirs in answers.items():
-        relocator = core.Relocator([specs[kernel]])
-        for program in load_collection_spec(TESTDATA / name).programs.values():
-            fixups = relocator.relocate(program.relocations)
-            ours = core.patch(program.code, fixups, "little")
-            said = bytes.fromhex(theirs["programs"][program.name])
-            for fixup in fixups:
-                if fixup.relocation.function != program.name:
-                    continue  # the order of subprograms is the linker's own choice
-                at = 8 * fixup.relocation.insn
-                end = at + (16 if program.code[at] == LD_IMM64 else 8)
-                assert ours[at:end] == said[at:end], fixup.explain()
-                compared += 1
-    assert compared > 2000
-
-
-def test_without_a_module_the_types_of_a_module_are_missing_for_both(answers, specs):
-    for kernel in KERNELS:  # the running kernel may have tun built in
-        fixups = load_collection_spec(TESTDATA / "tun.bpf.o").relocate([specs[kernel]]).fixups
-        ours = [f for f in fixups if f.poisoned and "tun_file" in f.local]
-        theirs = [r for r in answers["tun.bpf.o", kernel]["relocations"] if r["poisoned"] and "tun_file" in r["local"]]
-        assert len(ours) == len(theirs) > 0
 
 
 # --- random type graphs ----------------------------------------------------------------------------

@@ -39,9 +39,9 @@ def test_an_answer_names_both_paths_the_spec_and_every_other_candidate(target):
     text = ask(target, ["pid", "tgid"], R.BYTE_OFF)[0].explain()
     assert text.splitlines() == [
         "prog, instruction 5: byte_off of [2] struct task_struct.pid (0:0 @ offset 0)",
-        "  value 0 becomes 4",
+        "  asked: where the field is, in bytes; by the object's own types 0",
+        "  answer: 4",
         "  chosen from vmlinux: [2] struct task_struct.pid (0:0 @ offset 4)",
-        "  candidate vmlinux: [2] struct task_struct.pid (0:0 @ offset 4): chosen",
         (
             "  candidate vmlinux: [3] struct task_struct___old.pid (0:0 @ offset 12): "
             "answers 1 of 2 relocations of this type, the chosen one 2"
@@ -51,7 +51,7 @@ def test_an_answer_names_both_paths_the_spec_and_every_other_candidate(target):
 
 def test_poison_says_why_for_each_candidate_and_what_resembles_the_name(target):
     text = ask(target, ["tgidd"], R.BYTE_OFF)[0].explain()
-    assert "poisoned: no member 'tgidd'; the verifier refuses a program that can reach it" in text
+    assert "no answer: no member 'tgidd'; poisoned: the kernel refuses a program that can reach it" in text
     assert "candidate vmlinux: [2] struct task_struct: no member 'tgidd'" in text
     assert "candidate vmlinux: [3] struct task_struct___old: no member 'tgidd'" in text
     assert "did you mean: tgid?" in text
@@ -60,14 +60,14 @@ def test_poison_says_why_for_each_candidate_and_what_resembles_the_name(target):
 def test_a_missing_type_offers_names_that_resemble_it(target):
     (fixup,) = ask(target, ["pid"], R.FIELD_EXISTS, name="task_strukt")
     assert fixup.near[0] == "task_struct"
-    assert "because: no type of that name and kind in any of the specs" in fixup.explain()
+    assert "answer: 0, because: there is no struct task_strukt in vmlinux\n" in fixup.explain()
 
 
 def test_a_name_that_is_there_is_not_offered_again():
     records = Records()
     records.struct("s", 8, [("value", records.pointer(), 0)])
     (fixup,) = ask(records.spec("vmlinux"), ["value"], R.BYTE_OFF, name="s")
-    assert fixup.reason == "member 'value': int here, ptr there"
+    assert fixup.reason == "member 'value': integer in the object, pointer in the kernel"
     assert fixup.near == ()
 
 
@@ -83,7 +83,7 @@ def test_a_load_that_has_to_be_poisoned_says_why():
     records = Records()
     records.struct("s", 8, [("a", records.int("long", 8, SIGNED), 0)])
     text = ask(records.spec("vmlinux"), ["a"], R.BYTE_OFF, name="s")[0].explain()
-    assert "a load or store here is poisoned: the field is 4 bytes here, 8 bytes there" in text
+    assert "poisoned if it loads or stores: the field is 4 bytes in the object, 8 bytes in the kernel" in text
 
 
 def test_the_short_form_shows_the_numbers(target):
@@ -193,6 +193,15 @@ def test_the_names_of_the_kinds_are_those_of_the_manual():
         "enumval_exists",
         "enumval_value",
     }
+
+
+def test_the_manual_has_every_kind_and_every_word_of_an_explanation(target):
+    manual = (TESTDATA.parent / "docs" / "co-re.md").read_text()
+    assert all(f"`{kind.text}`" in manual for kind in R)
+    texts = [ask(target, ["tgidd"], R.BYTE_OFF)[0].explain(), ask(target, ["pid", "tgid"], R.BYTE_OFF)[0].explain()]
+    words = {line.strip().split(":")[0].split(" vmlinux")[0] for text in texts for line in text.splitlines()[1:]}
+    assert words == {"asked", "answer", "no answer", "chosen from", "candidate", "did you mean"}
+    assert all(word.removesuffix(" from") in manual for word in words)
 
 
 def test_the_report_counts_what_is_poisoned(report):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from ebpfpy import core
 from ebpfpy.btf import Kind
 from ebpfpy.core import RelocationKind as R
-from ebpfpy.errors import RelocationError
+from ebpfpy.elf import load_collection_spec, write_relocated
+from ebpfpy.errors import EbpfError, KernelError, RelocationError
+from tests.differential.objectwriter import MOV, Asked, object_file
 from tests.unit.core.records import SIGNED, Records, relocation
 
 
@@ -96,3 +100,88 @@ def test_64_steps_are_allowed():
     text = ":".join("0" * 64)
     (fixup,) = core.relocate([relocation(spec, root, text, R.BYTE_OFF)], [spec])
     assert fixup.local_value == 0
+
+
+# --- objects whose relocations cannot be carried out --------------------------------------------------
+
+
+def object_with(places: list[int], kind: int = R.BYTE_OFF, access: str = "0:0") -> bytes:
+    """An object of four times `r0 = 0`, then `exit` at byte 32, with relocations at these byte offsets."""
+    records = Records()
+    root = records.struct("s", 4, [("a", records.int("int", 4, SIGNED), 0)])
+    return object_file(records, [Asked(root, access, kind, MOV, 0)] * 3, places=places)
+
+
+@pytest.mark.parametrize("place", [4, 1, 40, 48, 4096, 0xFFFF_FFF8])
+def test_a_relocation_outside_the_code_or_between_instructions_is_an_error_of_the_file(place):
+    with pytest.raises(EbpfError) as caught:
+        load_collection_spec(object_with([place, 0, 8])).relocate([Local().spec])
+    assert not isinstance(caught.value, KernelError)
+    assert str(place) in str(caught.value) or str(place // 8) in str(caught.value)
+
+
+def test_a_relocation_of_an_instruction_that_cannot_be_patched_names_program_instruction_and_relocation():
+    spec = load_collection_spec(object_with([0, 8, 32]))  # the last one is exit
+    program = spec.programs["prog"]
+    before = program.code
+    target = Records()
+    target.struct("s", 8, [("a", target.int("int", 4, SIGNED), 32)])
+    fixups = core.relocate(program.relocations, [target.spec("vmlinux")])
+    assert [fixup.target_value for fixup in fixups] == [4, 4, 4]
+    with pytest.raises(RelocationError) as caught:
+        core.patch(program.code, fixups, "little")
+    error = caught.value
+    assert (error.program, error.insn) == ("prog", 4)
+    assert error.relocation == "byte_off of [2] struct s.a (0:0 @ offset 0)"
+    assert "opcode 0x95 cannot be relocated" in str(error)
+    assert program.code == before, "what could be patched was not"
+
+
+def test_an_object_is_written_whole_or_not_at_all():
+    source = object_with([0, 8, 32])
+    target = Records()
+    target.struct("s", 8, [("a", target.int("int", 4, SIGNED), 32)])
+    report = load_collection_spec(source).relocate([target.spec("vmlinux")])
+    with pytest.raises(RelocationError, match="program prog: instruction 4"):
+        write_relocated(source, report)
+
+
+# --- bombs ------------------------------------------------------------------------------------------------
+
+
+def deep(records: Records, depth: int, wrap: str) -> int:
+    """An integer inside so many structs, arrays or typedefs."""
+    inner = records.int("int", 4, SIGNED)
+    for at in range(depth):
+        if wrap == "struct":
+            inner = records.struct("" if at < depth - 1 else "s", 4, [("" if at else "a", inner, 0)])
+        elif wrap == "array":
+            inner = records.array(inner, 1)
+        else:
+            inner = records.typedef("t", inner)
+    return inner
+
+
+@pytest.mark.parametrize("wrap", ["struct", "array", "typedef"])
+@pytest.mark.parametrize("kind", [R.BYTE_OFF, R.TYPE_EXISTS, R.TYPE_SIZE, R.TYPE_MATCHES])
+def test_types_nested_a_hundred_thousand_deep_end_in_an_answer_or_an_error_of_ours(wrap, kind):
+    records = Records()
+    inner = deep(records, 100_000, wrap)
+    root = records.typedef("root", inner)
+    spec = records.spec("object")
+    with contextlib.suppress(EbpfError):
+        (fixup,) = core.relocate([relocation(spec, root, "0", kind)], [spec])
+        fixup.explain()
+
+
+def test_a_struct_of_ten_thousand_members_is_searched_and_matched():
+    local, target = Records(), Records()
+    for side in (local, target):
+        number = side.int("int", 4, SIGNED)
+        members = [(f"m{at}", number, 32 * at) for at in range(10_000)]
+        root = side.struct("s", 40_000, members if side is local else members[::-1])
+    spec = local.spec()
+    asked = [relocation(spec, root, f"0:{at}", R.BYTE_OFF) for at in range(0, 10_000, 10)]
+    fixups = core.relocate([*asked, relocation(spec, root, "0", R.TYPE_MATCHES)], [target.spec()])
+    assert [fixup.target_value for fixup in fixups[:3]] == [0, 40, 80]
+    assert fixups[-1].target_value == 1

@@ -11,6 +11,7 @@ import pytest
 
 from ebpfpy import btf, core
 from ebpfpy.core import RelocationKind as R
+from ebpfpy.elf import load_collection_spec
 from ebpfpy.errors import AmbiguousRelocationError, BtfError, InputError
 from tests.unit.core.records import SIGNED, Records, relocation
 
@@ -243,6 +244,67 @@ def test_the_type_id_of_the_kernels_type_names_no_module():
     assert fixup.module is None
 
 
+# --- the same for whole objects -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", ["6.1.0-56-amd64", "6.12.117+deb12-amd64"])
+def test_programs_of_one_object_on_two_drivers_get_two_layouts(release):
+    directory = KERNEL.parent / release
+    vmlinux = btf.load_spec(directory / "vmlinux.btf.xz")
+    drivers = {name: btf.load_split_spec(directory / f"{name}.btf.xz", vmlinux) for name in ("e1000", "e1000e")}
+    spec = load_collection_spec(KERNEL.parents[1] / "namesakes.bpf.o")
+    del spec.programs["on_neither"], spec.programs["on_either"]
+    report = spec.relocate([vmlinux, *drivers.values()])
+    assert [function.name for function in report.functions] == ["on_e1000", "on_e1000e"]
+    for function in report.functions:
+        own = drivers[function.name.removeprefix("on_")]
+        assert [fixup.module for fixup in function.fixups] == [own.name] * 3
+        answers = {fixup.kind: fixup.target_value for fixup in function.fixups}
+        assert answers[R.BYTE_OFF] == offset_of(own, "netdev")
+        assert answers[R.TYPE_SIZE] == btf.sizeof(own.type_by_name("e1000_adapter", btf.Struct))
+
+
+@pytest.mark.parametrize("program", ["on_neither", "on_either"])
+def test_programs_on_neither_or_on_an_unnamed_driver_are_refused_with_both_listed(program):
+    spec = load_collection_spec(KERNEL.parents[1] / "namesakes.bpf.o")
+    spec.programs = {program: spec.programs[program]}
+    with pytest.raises(AmbiguousRelocationError, match=rf"program {program}: .*fit equally well") as caught:
+        spec.relocate([real("vmlinux"), real("e1000"), real("e1000e")])
+    assert [text.partition(":")[0] for text in caught.value.candidates] == ["e1000", "e1000e"]
+    assert "a program on a function of one of these modules gets that one's" in str(caught.value)
+
+
+def written_module(base: btf.Spec, name: str, offsets: dict[str, int]) -> btf.Spec:
+    """Split BTF by `btf.Builder`: struct driver with these members, and a function NAME_open that takes it."""
+    builder = btf.Builder(base)
+    number = base.type_by_name("int", btf.Int)
+    driver = btf.Struct("driver", 64, tuple(btf.Member(each, number, 8 * at) for each, at in offsets.items()))
+    proto = btf.FuncProto(btf.Void(), (btf.Param("driver", btf.Pointer(driver)),))
+    builder.add(btf.Func(f"{name}_open", proto, 0))
+    return builder.spec(name)
+
+
+def test_two_modules_written_with_the_builder_are_told_apart():
+    base_builder = btf.Builder()
+    base_builder.add(btf.Int("int", 4, SIGNED))
+    vmlinux = base_builder.spec("vmlinux")
+    one = written_module(vmlinux, "one", {"a": 0, "b": 4})
+    two = written_module(vmlinux, "two", {"b": 16, "a": 48})
+    local, root = question(["a", "b"], "driver")
+    asked = [relocation(local, root, f"0:{index}", R.BYTE_OFF) for index in range(2)]
+    specs = [vmlinux, one, two]
+    assert offsets(core.relocate(asked, specs, prefer_module="one")) == [0, 4]
+    assert offsets(core.relocate(asked, specs, prefer_module="two")) == [48, 16]
+    with pytest.raises(AmbiguousRelocationError) as caught:
+        core.relocate(asked, specs)
+    assert [text.partition(":")[0] for text in caught.value.candidates] == ["one", "two"]
+    ids = [
+        f.target_value
+        for f in core.relocate([asked[0], relocation(local, root, "0", R.TARGET_TYPE_ID)], [vmlinux, two])
+    ]
+    assert ids[1] == two.type_id(two.type_by_name("driver", btf.Struct))
+
+
 # --- faults stay local -----------------------------------------------------------------------------------
 
 
@@ -319,7 +381,7 @@ def test_a_broken_vmlinux_is_an_error(asked):
 def test_no_specs_at_all_poison_everything(asked):
     fixups = core.relocate(asked, [])
     assert offsets(fixups) == [None, None]
-    assert "no type of that name" in fixups[0].reason
+    assert fixups[0].reason == "there is no struct s: no kernel types were given"
 
 
 def test_a_target_of_the_other_byte_order_is_refused(asked):

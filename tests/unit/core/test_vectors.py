@@ -79,7 +79,7 @@ class TestChangedStruct:
 
     def test_a_load_of_a_signed_field_cannot_change_its_size(self, local, target):
         found = fixup(local, target, self.root, "0:0", R.BYTE_OFF)
-        assert "4 bytes here, 8 bytes there" in found.memory_size_reason
+        assert "4 bytes in the object, 8 bytes in the kernel" in found.memory_size_reason
         assert not found.poisoned  # only a load or store is: pointer arithmetic is not
 
     def test_a_load_of_an_unsigned_field_changes_its_size(self, local, target):
