@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
+from ebpfpy.btf.check import open_split
 from ebpfpy.cli.output import BOLD, GREEN, RED, YELLOW, paint, print_json, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK
 
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="VMLINUX",
-        help="the types of a kernel: raw BTF, vmlinux, also compressed (repeatable: which one fits?)",
+        help="the types of a kernel: raw BTF, vmlinux or vmlinuz, also compressed (repeatable: which one fits?)",
     )
     parser.add_argument(
         "--distilled", metavar="FILE", help="the distilled base of MODULE, where it is a file of its own"
@@ -45,11 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check against every base, print."""
     distilled = btf.load_spec(options.distilled) if options.distilled is not None else None
-    reports = []
-    for path in options.base:
-        base = btf.load_spec(path)
-        report = btf.check_split(options.module, base, distilled=distilled, strict=options.strict)
-        reports.append((path, report))
+    kernels = [(path, btf.load_spec(path)) for path in options.base]
+    module = open_split(options.module, kernels[0][1], distilled)
+    reports = [
+        (path, btf.check_split(module, kernel, distilled=distilled, strict=options.strict)) for path, kernel in kernels
+    ]
     fitting = [path for path, report in reports if report.fits]
     if options.json:
         bases = [{"file": path, **report.as_dict()} for path, report in reports]

@@ -1,42 +1,79 @@
-"""Find a type by its name in the running kernel and all its modules, or in files.
+"""Find types by name in the running kernel and all its modules, or in files.
 
-Types with a flavour count: ``task_struct`` also finds ``task_struct___old``.
+PATTERN is a name, or a shell pattern in quotes: * is any text, ? any character, [a-f] and [!a-f] one of a set. Types
+with a flavour count for a name: task_struct also finds task_struct___old.
+
+--btf takes files, and directories: of those the kernel's vmlinux (or vmlinuz) and every module below, so
+--btf /lib/modules/RELEASE searches whatever the package of a kernel brings.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
-from ebpfpy import btf
-from ebpfpy.cli.kerneltypes import add_btf_option, kernel_types
+from ebpfpy.btf.check import HAVE_SIZE, looks_misplaced
+from ebpfpy.btf.header import looks_like_btf
+from ebpfpy.btf.kinds import KIND_MASK, KIND_SHIFT, Kind, kind_name
+from ebpfpy.btf.search import NameSearch, is_pattern
+from ebpfpy.btf.source import find_btf, stem
+from ebpfpy.cli.kerneltypes import add_btf_option, types_of_found, types_of_next_file, types_of_running_kernel
 from ebpfpy.cli.output import note, print_json, print_table
-from ebpfpy.cli.status import DOES_NOT_HOLD, OK
-from ebpfpy.errors import EbpfError
+from ebpfpy.cli.status import DOES_NOT_HOLD, OK, UsageError
+from ebpfpy.errors import EbpfError, InputError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-KINDS = tuple(kind.name.lower() for kind in btf.Kind if kind is not btf.Kind.VOID)
+    from ebpfpy import btf
+
+KINDS = tuple(kind.name.lower() for kind in Kind if kind is not Kind.VOID)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", metavar="NAME", help="name of the type")
+    parser.add_argument("pattern", metavar="PATTERN", help="a name, or a shell pattern")
     add_btf_option(parser, "the running kernel and all its modules")
-    parser.add_argument("--kind", choices=KINDS, metavar="KIND", help=f"only this kind: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--kind",
+        action="extend",
+        type=_kinds,
+        metavar="KIND[,KIND...]",
+        help=f"only these kinds: {', '.join(KINDS)} (enum: also enum64)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
     """Search, print."""
-    specs = kernel_types(options.btf)
-    found = [row for spec in specs for row in _matches(spec, options.name, options.kind)]
+    try:
+        search = NameSearch(options.pattern)
+    except InputError as error:
+        raise UsageError(str(error)) from None
+    kinds = None if options.kind is None else frozenset(options.kind)
+    searched: list[str] = []
+    found: list[dict[str, Any]] = []
+    near: tuple[str, ...] = ()
+    for spec in _kernel_types(options.btf):
+        try:
+            found += _matches(spec, search, kinds)
+        except EbpfError as error:
+            if not spec.split:
+                raise
+            note(f"module {spec.name} is left out: {error}")
+            continue
+        if not searched and not is_pattern(options.pattern):
+            near = spec.near_names(options.pattern)
+        searched.append(spec.name)
     if options.json:
-        print_json({"name": options.name, "searched": [spec.name for spec in specs], "types": found})
-    elif found:
+        print_json({"name": options.pattern, "searched": searched, "types": found})
+        return OK if found else DOES_NOT_HOLD
+    where = f"{len(searched)} BTF{'' if len(searched) == 1 else 's'}"
+    if found:
         print_table(
-            f"{options.name} in {len(specs)} BTF{'' if len(specs) == 1 else 's'}",
+            f"{options.pattern} in {where}",
             ("BTF", "ID", "KIND", "NAME", "SIZE"),
             [
                 (row["btf"], row["id"], row["kind"], row["name"], "" if row["size"] is None else row["size"])
@@ -44,27 +81,92 @@ def run(options: argparse.Namespace) -> int:
             ],
         )
     else:
-        kind = f"{options.kind} " if options.kind else "type "
-        near = specs[0].near_names(options.name)
+        what = f"{' or '.join(sorted(Kind(kind).name.lower() for kind in kinds))} " if kinds else "type "
         hint = f"; near: {', '.join(near)}" if near else ""
-        note(f"no {kind}{options.name} in {len(specs)} BTF{'' if len(specs) == 1 else 's'}{hint}")
+        note(f"no {what}{options.pattern} in {where}{hint}")
     return OK if found else DOES_NOT_HOLD
 
 
-def _matches(spec: btf.Spec, name: str, kind: str | None) -> Iterator[dict[str, Any]]:
+def _kinds(text: str) -> list[Kind]:
+    """The kinds in a list of names."""
+    found = []
+    for name in text.split(","):
+        if name not in KINDS:
+            raise argparse.ArgumentTypeError(f"{name!r} is no kind; there are {', '.join(KINDS)}")
+        found.append(Kind[name.upper()])
+    return [*found, Kind.ENUM64] if Kind.ENUM in found else found
+
+
+def _matches(spec: btf.Spec, search: NameSearch, kinds: frozenset[Kind] | None) -> Iterator[dict[str, Any]]:
+    for type_id in search.ids(spec, kinds):
+        words, at = spec.locate(type_id)
+        kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+        yield {
+            "btf": spec.name,
+            "split": spec.split,
+            "id": type_id,
+            "kind": kind_name(kind).lower(),
+            "name": spec.string(words[at]),
+            "size": words[at + 2] if kind in HAVE_SIZE else None,
+        }
+
+
+# --- where to search ----------------------------------------------------------------------------
+
+
+def _kernel_types(paths: Sequence[str]) -> Iterator[btf.Spec]:
+    """The types in files and directories, one after the other: of thousands of modules, one is in memory."""
+    if not paths:
+        yield from types_of_running_kernel()
+        return
+    kernel: btf.Spec | None = None
+    for path in paths:
+        if not os.path.isdir(path):
+            spec = types_of_next_file(path, kernel)
+            kernel = spec if kernel is None else kernel
+            yield spec
+            continue
+        for file in _files(path):
+            if kernel is None:
+                kernel = types_of_next_file(file, None)
+                yield kernel
+            elif (module := _of_a_directory(file, kernel)) is not None:
+                yield module
+
+
+def _files(directory: str) -> list[str]:
+    """The files below a directory that can have types: kernels first, then modules, each sorted by name."""
+    kernels, modules = [], []
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            if re.fullmatch("vmlinu[xz](-.*)?", stem(name)):
+                kernels.append(path)
+            elif any(suffix in ("btf", "ko") for suffix in name.split(".")[1:]) or ("." not in name and _is_btf(path)):
+                modules.append(path)
+    if not kernels and not modules:
+        raise UsageError(f"{directory} has neither vmlinux nor modules in it")
+    return [*sorted(kernels), *sorted(modules)]
+
+
+def _is_btf(path: str) -> bool:
+    """Whether a file without a suffix is BTF, as those in /sys/kernel/btf are."""
     try:
-        types = {id(t): t for t in [*spec.any_types_by_name(name), *spec.types_by_essential_name(name)]}
-        for found in types.values():
-            if kind is None or found.kind.name.lower() == kind:
-                yield {
-                    "btf": spec.name,
-                    "split": spec.split,
-                    "id": spec.type_id(found),
-                    "kind": found.kind.name.lower(),
-                    "name": getattr(found, "name", ""),
-                    "size": getattr(found, "size", None),
-                }
-    except EbpfError as error:
-        if not spec.split:
-            raise
-        note(f"module {spec.name} is left out: {error}")
+        with open(path, "rb") as file:
+            return looks_like_btf(memoryview(file.read(2)))
+    except OSError:
+        return False
+
+
+def _of_a_directory(path: str, kernel: btf.Spec) -> btf.Spec | None:
+    """The types in a file that nobody named; None, with a note, where they cannot be read or fit another kernel."""
+    try:
+        found = find_btf(path)
+        spec = found.spec(kernel) if found.distilled is None else None
+        # the whole question takes longer than all the rest, so it is only asked where there is reason to
+        if spec is None or looks_misplaced(spec):
+            spec = types_of_found(found, path, kernel)
+    except (EbpfError, OSError) as error:
+        note(f"{path} is left out: {getattr(error, 'message', error)}")
+        return None
+    return spec

@@ -85,6 +85,8 @@ def singular(name: str) -> str:
 
 
 def _by_request(types: btf.Spec | None, asked: str) -> btf.Type:
+    if not asked.strip():
+        raise UsageError('--event-type needs the name of a type, such as "struct event"')
     if types is None:
         raise UsageError(f"--event-type {asked}: the object has no BTF")
     keyword, _, rest = asked.partition(" ")

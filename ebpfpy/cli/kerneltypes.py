@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
+from ebpfpy.btf.source import SYSFS, Found, find_btf
 from ebpfpy.cli.output import note
 from ebpfpy.cli.status import UsageError
 from ebpfpy.errors import BtfError, NotFoundError
@@ -21,7 +22,7 @@ def add_btf_option(parser: argparse.ArgumentParser, otherwise: str) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="kernel types: vmlinux first, then modules; raw BTF or an ELF file, also compressed"
+        help="kernel types: vmlinux (or vmlinuz) first, then modules; raw BTF or an ELF file, also compressed"
         f" (repeatable; default: {otherwise})",
     )
 
@@ -38,37 +39,60 @@ def types_of_files(files: Sequence[str]) -> list[btf.Spec]:
     """The types in files, of which the first is the base of all that do not stand alone."""
     specs: list[btf.Spec] = []
     for path in files:
-        try:
-            spec = btf.load_spec(path)
-            # a module with a distilled base of its own (.BTF.base) is relocated onto the kernel that was named
-            specs.append(_on(specs[0], path) if specs and spec.split else spec)
-        except BtfError as error:
-            if specs:
-                specs.append(_on(specs[0], path))
-                continue
-            if _is_split(path):
-                raise UsageError(f"{path} continues the types of a kernel: name that kernel's vmlinux first") from error
-            raise
+        specs.append(types_of_next_file(path, specs[0] if specs else None))
     return specs
 
 
-def _on(base: btf.Spec, path: str) -> btf.Spec:
-    """The split BTF in a file on a base that it has to fit: on another kernel's its numbers mean nothing."""
-    spec = btf.load_spec(path, base=base)
-    if btf.check_split(path, base).verdict == "does not fit":
+def types_of_next_file(path: str, kernel: btf.Spec | None) -> btf.Spec:
+    """The types in a file, read once: of a kernel, or split BTF that fits the kernel that was named before.
+
+    Raises:
+        BtfError: it is split BTF of another kernel: on this one its numbers mean nothing.
+        UsageError: it is split BTF, and no kernel was named before.
+        EbpfError, OSError: it cannot be read.
+    """
+    return types_of_found(find_btf(path), path, kernel)
+
+
+def types_of_found(found: Found, path: str, kernel: btf.Spec | None) -> btf.Spec:
+    """`types_of_next_file` for what was found in it.
+
+    Raises:
+        BtfError, UsageError: as there.
+    """
+    if kernel is None:
+        return _alone(found, path, "name that kernel's vmlinux first")
+    if found.distilled is None:
+        try:
+            return found.spec()
+        except BtfError:
+            pass  # it does not stand alone
+    # a module with a distilled base of its own (.BTF.base) is relocated onto the kernel that was named
+    spec = found.spec(kernel)
+    if btf.check_split(spec, kernel).verdict == "does not fit":
         raise BtfError(
-            f"does not fit the kernel that was named first ({base.name or 'BTF'});"
+            f"does not fit the kernel that was named first ({kernel.name or 'BTF'});"
             f" `ebpfpy btf check {path} --base FILE` says why",
             source=path,
         )
     return spec
 
 
-def _is_split(path: str) -> bool:
-    """Whether a file that does not stand alone would be well-formed on some base."""
+def _alone(found: Found, path: str, advice: str) -> btf.Spec:
+    """The types of a file that has to stand alone."""
+    try:
+        return found.spec()
+    except BtfError as error:
+        if _is_split(found):
+            raise UsageError(f"{path} continues the types of a kernel: {advice}") from error
+        raise
+
+
+def _is_split(found: Found) -> bool:
+    """Whether BTF that does not stand alone would be well-formed on some base."""
     empty = b"\x9f\xeb\x01\0\x18\0\0\0" + bytes(12) + b"\x01\0\0\0" + b"\0"
     try:
-        btf.load_spec(path, base=btf.Spec(empty))
+        found.spec(btf.Spec(empty))
     except BtfError:
         return False
     return True
@@ -88,15 +112,13 @@ def types_of_running_kernel() -> list[btf.Spec]:
 
 def types_of_file(path: str, base: str | None) -> btf.Spec:
     """The types in one file; a module's file in sysfs finds its base by itself."""
+    found = find_btf(path)
     if base is not None:
-        return btf.load_spec(path, base=btf.load_spec(base))
-    if path.startswith("/sys/kernel/btf/") and not path.endswith("/vmlinux"):
-        return btf.load_spec(path, base=btf.load_kernel_spec())
-    try:
-        return btf.load_spec(path)
-    except BtfError as error:
-        if _is_split(path):
-            raise UsageError(
-                f"{path} continues the types of a kernel: name that kernel's vmlinux with --base"
-            ) from error
-        raise
+        kernel = btf.load_spec(base)
+        spec = found.spec(kernel)
+        if btf.check_split(spec, kernel).verdict == "does not fit":
+            note(f"{path} does not fit {base}: names and types are wrong; `ebpfpy btf check` says why")
+        return spec
+    if path.startswith(f"{SYSFS}/") and path != f"{SYSFS}/vmlinux":
+        return found.spec(btf.load_kernel_spec())
+    return _alone(found, path, "name that kernel's vmlinux with --base")

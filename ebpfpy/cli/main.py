@@ -36,6 +36,7 @@ COMMANDS = (
     Command(("btf", "check"), "btf_check", "find out whether a module's types fit a kernel's, and why not"),
     Command(("btf", "find"), "btf_find", "find a type by name in the kernel and its modules"),
     Command(("btf", "diff"), "btf_diff", "show what changed between the types of two kernels"),
+    Command(("target",), "target", "find out whether and how a kernel function can be attached to"),
     Command(("disasm",), "disasm", "show an object's instructions with their source lines"),
 )
 
@@ -90,22 +91,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status; 130 after Ctrl-C, 141 when the reader of standard output went away.
+
+    Raises:
+        SystemExit: the words are no command line, or ask for help only.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        try:
+            return _carry_out(words)
+        finally:
+            if sys.stdout is not None:  # it is None where the process was started without one
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # standard output cannot be written to
+        # what Python would still flush at its end goes nowhere
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        return 141 if isinstance(error, BrokenPipeError) else _report(error, debug=False)
+
+
+def _carry_out(words: Sequence[str]) -> int:
     options = build_parser(words).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = options.run(options)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
-        # what Python would still flush at its end goes nowhere
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-        return 141
+        raise
     except (EbpfError, OSError) as error:
         return _report(error, debug=options.debug)
     return status
@@ -121,5 +135,6 @@ def _report(error: Exception, *, debug: bool) -> int:
         log = getattr(error, "log", "")
         if log:
             print(log, file=sys.stderr)
-    print(f"ebpfpy: {one_line(error)}", file=sys.stderr)
+    where = "above" if debug else "shown by --debug"
+    print(f"ebpfpy: {one_line(error, log_is=where)}", file=sys.stderr)
     return status_of(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy.cli.kerneltypes import add_btf_option, kernel_types
-from ebpfpy.cli.output import GREEN, RED, YELLOW, paint, print_json, printable
+from ebpfpy.cli.output import GREEN, RED, YELLOW, note, paint, print_json, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK
 from ebpfpy.elf import load_collection_spec, write_relocated
 
@@ -41,6 +41,12 @@ def run(options: argparse.Namespace) -> int:
         relocated = write_relocated(options.object, report)
         with open(options.output, "wb") as file:
             file.write(relocated)
+        if report.poisoned:
+            programs = ", ".join(dict.fromkeys(fixup.relocation.function for fixup in report.poisoned))
+            note(
+                f"{options.output} holds {_count(len(report.poisoned), 'poisoned instruction')} ({programs}): a kernel"
+                " refuses a program that can reach one"
+            )
     return DOES_NOT_HOLD if options.strict and report.poisoned else OK
 
 
@@ -52,11 +58,15 @@ def print_report(report: Report, *, explain: bool = False) -> None:
     for function in report.functions:
         _print_function(function, explain=explain)
     count, poisoned = len(report.fixups), len(report.poisoned)
-    summary = f"{count} relocation{'' if count == 1 else 's'}, {poisoned} poisoned"
+    summary = f"{_count(count, 'relocation')}, {poisoned} poisoned"
     print()
     print(paint(summary, RED if poisoned else GREEN))
     for warning in dict.fromkeys(warning for fixup in report.fixups for warning in fixup.warnings):
         print(paint(printable(f"warning: {warning}"), YELLOW))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print_function(function: FunctionReport, *, explain: bool) -> None:

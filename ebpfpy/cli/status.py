@@ -10,6 +10,7 @@ from ebpfpy.errors import (
     TargetError,
     TypeNotFoundError,
     UnsupportedError,
+    VerifierError,
 )
 
 OK = 0
@@ -39,8 +40,14 @@ def status_of(error: Exception) -> int:
     return BAD_INPUT
 
 
-def one_line(error: Exception) -> str:
-    """An error's text on one line; a file that cannot be opened comes without Python's number."""
+def one_line(error: Exception, *, log_is: str = "shown by --debug") -> str:
+    """An error's text on one line; a file that cannot be opened comes without Python's number.
+
+    Args:
+        error: any.
+        log_is: where the user finds the kernel's log, if there is one.
+    """
     if isinstance(error, OSError) and not isinstance(error, EbpfError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+    text = error.text(log_is) if isinstance(error, VerifierError) else str(error)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__

@@ -30,6 +30,7 @@ thing is final, which is why ebpfpy itself asks these questions to explain a fai
 
 from __future__ import annotations
 
+from .audit import TargetAudit, explain_target
 from .everything import probe_all
 from .instructions import have_atomics, have_bounded_loops, have_isa, have_large_programs
 from .links import (
@@ -47,6 +48,8 @@ from .types import have_btf, have_btf_load, have_module_btf
 
 __all__ = [
     "Support",
+    "TargetAudit",
+    "explain_target",
     "have_atomics",
     "have_bounded_loops",
     "have_bpf_link",

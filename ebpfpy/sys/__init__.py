@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .cpus import possible_cpus
     from .enums import AttachType, Command, LinkType, MapFlags, MapType, ProgramFlags, ProgramType
     from .fd import Fd, HasFileno, number_of
-    from .filemap import map_read_only, map_shared_at
     from .kallsyms import Symbol, find_symbols
     from .kconfig import kernel_version_code, read_config
     from .linkinfo import LinkDetails, LinkInfo, PerfEventKind, link_info
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
         obj_pin,
         prog_info,
         prog_instructions,
+        token_create,
     )
     from .programs import Records, RunResult, prog_bind_map, prog_load, prog_test_run
 
@@ -118,7 +118,6 @@ __all__ = [
     "map_lookup_and_delete",
     "map_lookup_batch",
     "map_next_key",
-    "map_shared_at",
     "map_update",
     "map_update_batch",
     "next_id",
@@ -137,6 +136,7 @@ __all__ = [
     "prog_test_run",
     "raw_tracepoint_open",
     "read_config",
+    "token_create",
     "try_bpf",
 ]
 

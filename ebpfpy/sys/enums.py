@@ -190,6 +190,7 @@ class AttachType(IntEnum):
     NETKIT_PEER = 55
     TRACE_KPROBE_SESSION = 56
     TRACE_UPROBE_SESSION = 57
+    TRACE_FSESSION = 58
 
 
 class LinkType(IntEnum):
@@ -247,3 +248,4 @@ class ProgramFlags(IntFlag):
     XDP_HAS_FRAGS = 1 << 5
     XDP_DEV_BOUND_ONLY = 1 << 6
     TEST_REG_INVARIANTS = 1 << 7
+    TOKEN_FD = 1 << 16

@@ -15,6 +15,7 @@ from typing import Any
 
 _FAILED = ctypes.c_void_p(-1).value
 _PROT_READ, _MAP_PRIVATE = 1, 2  # on every Linux; importing mmap for them would cost memory
+_PROT_WRITE, _MAP_SHARED, _MAP_FIXED_NOREPLACE = 2, 1, 0x100000
 
 
 @cache
@@ -48,4 +49,29 @@ def map_read_only(descriptor: int, size: int) -> Any:
         raise OSError(number, os.strerror(number))
     array = (ctypes.c_char * size).from_address(address)
     weakref.finalize(array, unmapping, address, size).atexit = False
+    return array
+
+
+def map_shared_at(descriptor: int, size: int, address: int) -> Any:
+    """A file's memory, shared and writable, at a given address, which Python's own mmap cannot ask for.
+
+    Args:
+        descriptor: of the file; it may be closed afterwards.
+        size: bytes, at least 1.
+        address: where it has to be.
+
+    Returns:
+        A ctypes array of char.
+
+    Raises:
+        OSError: the file cannot be mapped there; EEXIST: something else is there (Linux 4.17).
+    """
+    mapping, unmapping = _library()
+    flags = _MAP_SHARED | _MAP_FIXED_NOREPLACE
+    found = mapping(address, size, _PROT_READ | _PROT_WRITE, flags, descriptor, 0)
+    if found is None or found == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    array = (ctypes.c_char * size).from_address(found)
+    weakref.finalize(array, unmapping, found, size).atexit = False
     return array

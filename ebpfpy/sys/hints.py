@@ -7,7 +7,7 @@ which it is looked for here:
    CAP_SYS_ADMIN before), or has it only inside a user namespace;
 2. unprivileged use is switched off (``kernel.unprivileged_bpf_disabled``, nearly everywhere);
 3. the kernel is locked down (secure boot), which forbids some commands even to root;
-4. before 5.11, maps and programs counted against the limit of locked memory;
+4. before 5.11, maps and programs counted against the limit of locked memory (`ebpfpy.sys.memlock` lifts it if it may);
 5. a seccomp filter, as container runtimes install it.
 
 Source: kernel/bpf/syscall.c, Documentation/admin-guide/sysctl/kernel.rst, kernel_lockdown(7).
@@ -23,6 +23,7 @@ from .enums import Command
 _CAPABILITIES: Final[dict[str, int]] = {
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24,
     "CAP_PERFMON": 38,
     "CAP_BPF": 39,
 }
@@ -110,7 +111,8 @@ def _privileged_causes(command: Command, status: dict[str, str]) -> list[str]:
         causes.append("the kernel is locked down")
     elif not lockdown:
         causes.append("the kernel may be locked down (/sys/kernel/security/lockdown cannot be read)")
-    if command in _ACCOUNTED and (limit := _memlock()) is not None:
+    resources = _has(_effective(status) or 0, "CAP_SYS_RESOURCE")  # with it, the limit has been lifted already
+    if command in _ACCOUNTED and not resources and (limit := _memlock()) is not None:
         causes.append(f"before Linux 5.11 the limit of locked memory ({limit} bytes) may be too low")
     if status.get("Seccomp", "0") == "2":
         causes.append("a seccomp filter may forbid it")

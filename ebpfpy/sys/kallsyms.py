@@ -56,10 +56,39 @@ def find_symbols(names: Collection[str], *, path: str = PATH) -> dict[str, list[
     return found
 
 
+def find_copies(name: str, *, path: str = PATH) -> list[Symbol]:
+    """Every symbol of that name, and of that name with a suffix that a compiler adds to a changed copy.
+
+    The suffixes are those of gcc and clang: ``name.isra.0``, ``name.constprop.0``, ``name.part.0``, ``name.cold``,
+    ``name.llvm.123``, and several of them in a row.
+
+    Args:
+        name: the exact name.
+        path: a file in the format of /proc/kallsyms.
+
+    Raises:
+        KernelError: the file cannot be read.
+    """
+    start = b" " + name.encode("utf-8", "surrogatepass")
+    found = []
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                at = line.find(start)
+                if at < 0 or line[at + len(start) : at + len(start) + 1] not in (b".", b"\n", b"\t", b" ", b""):
+                    continue
+                parts = line.split()
+                if len(parts) >= 3 and b" " + parts[2].partition(b".")[0] == start.partition(b".")[0]:
+                    found.append(_symbol(parts))
+    except OSError as error:
+        raise kernel_error(error.errno or 0, "read", subject=path) from error
+    return found
+
+
 def _symbol(parts: list[bytes]) -> Symbol:
-    module = parts[3].strip(b"[]").decode() if len(parts) > 3 else None
+    module = parts[3].strip(b"[]").decode("utf-8", "replace") if len(parts) > 3 else None
     try:
         address = int(parts[0], 16)
     except ValueError:
         address = 0
-    return Symbol(address, parts[1].decode("ascii", "replace"), parts[2].decode(), module)
+    return Symbol(address, parts[1].decode("ascii", "replace"), parts[2].decode("utf-8", "replace"), module)

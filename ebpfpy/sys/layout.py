@@ -310,6 +310,13 @@ class EnableStats(Attr):
     _fields_ = (("type", c_uint32),)
 
 
+class TokenCreate(Attr):
+    """BPF_TOKEN_CREATE."""
+
+    MEMBER = "token_create"
+    _fields_ = (("flags", c_uint32), ("bpffs_fd", c_uint32))
+
+
 class IterCreate(Attr):
     """BPF_ITER_CREATE."""
 
@@ -324,9 +331,41 @@ class ProgBindMap(Attr):
     _fields_ = (("prog_fd", c_uint32), ("map_fd", c_uint32), ("flags", c_uint32))
 
 
+class ProgAttach(Attr):
+    """BPF_PROG_ATTACH and BPF_PROG_DETACH; `target_fd` is also target_ifindex, `relative_fd` also relative_id."""
+
+    _fields_ = (
+        ("target_fd", c_uint32),
+        ("attach_bpf_fd", c_uint32),
+        ("attach_type", c_uint32),
+        ("attach_flags", c_uint32),
+        ("replace_bpf_fd", c_uint32),
+        ("relative_fd", c_uint32),
+        ("expected_revision", c_uint64),
+    )
+
+
+class ProgQuery(Attr):
+    """BPF_PROG_QUERY; `target_fd` is also target_ifindex. `attach_flags`, `prog_cnt` and `revision` are written."""
+
+    MEMBER = "query"
+    _fields_ = (
+        ("target_fd", c_uint32),
+        ("attach_type", c_uint32),
+        ("query_flags", c_uint32),
+        ("attach_flags", c_uint32),
+        ("prog_ids", c_uint64),
+        ("prog_cnt", c_uint32),
+        ("prog_attach_flags", c_uint64),
+        ("link_ids", c_uint64),
+        ("link_attach_flags", c_uint64),
+        ("revision", c_uint64),
+    )
+
+
 ATTRS: tuple[type[Attr], ...] = (
     MapCreate, MapElem, MapBatch, ProgLoad, Obj, ProgTestRun, GetId, InfoByFd, RawTracepoint, BtfLoad,
-    LinkCreate, LinkUpdate, LinkDetach, EnableStats, IterCreate, ProgBindMap,
+    LinkCreate, LinkUpdate, LinkDetach, EnableStats, TokenCreate, IterCreate, ProgBindMap, ProgAttach, ProgQuery,
 )  # fmt: skip
 """Every member struct of ``union bpf_attr`` in this file."""
 
@@ -481,6 +520,125 @@ class InfoStructOps(Structure):
     _fields_ = (("map_id", c_uint32),)
 
 
+class InfoIterMap(Structure):
+    """What an iterator over a map's elements goes through."""
+
+    _fields_ = (("map_id", c_uint32),)
+
+
+class InfoIterCgroup(Structure):
+    """Where an iterator over cgroups starts."""
+
+    _fields_ = (("cgroup_id", c_uint64), ("order", c_uint32))
+
+
+class InfoIterTask(Structure):
+    """What an iterator over tasks is limited to."""
+
+    _fields_ = (("tid", c_uint32), ("pid", c_uint32))
+
+
+class _IterMap(Union):
+    _fields_ = (("map", InfoIterMap),)
+
+
+class _IterPlace(Union):
+    _fields_ = (("cgroup", InfoIterCgroup), ("task", InfoIterTask))
+
+
+class InfoIter(Structure):
+    """The part of ``struct bpf_link_info`` for iterators; `target_name` is an address."""
+
+    _anonymous_ = ("_map", "_place")
+    _fields_ = (
+        ("target_name", c_uint64),
+        ("target_name_len", c_uint32),
+        ("_map", _IterMap),
+        ("_place", _IterPlace),
+    )
+
+
+class InfoKprobeMulti(Structure):
+    """The part of ``struct bpf_link_info`` for kprobe.multi; `addrs` and `cookies` are addresses of arrays."""
+
+    _fields_ = (
+        ("addrs", c_uint64),
+        ("count", c_uint32),
+        ("flags", c_uint32),
+        ("missed", c_uint64),
+        ("cookies", c_uint64),
+    )
+
+
+class InfoUprobeMulti(Structure):
+    """The part of ``struct bpf_link_info`` for uprobe.multi; `path` and the arrays are addresses."""
+
+    _fields_ = (
+        ("path", c_uint64),
+        ("offsets", c_uint64),
+        ("ref_ctr_offsets", c_uint64),
+        ("cookies", c_uint64),
+        ("path_size", c_uint32),
+        ("count", c_uint32),
+        ("flags", c_uint32),
+        ("pid", c_uint32),
+    )
+
+
+class InfoUprobe(Structure):
+    """A uprobe; `file_name` is an address."""
+
+    _fields_ = (
+        ("file_name", c_uint64),
+        ("name_len", c_uint32),
+        ("offset", c_uint32),
+        ("cookie", c_uint64),
+        ("ref_ctr_offset", c_uint64),
+    )
+
+
+class InfoKprobe(Structure):
+    """A kprobe; `func_name` is an address."""
+
+    _fields_ = (
+        ("func_name", c_uint64),
+        ("name_len", c_uint32),
+        ("offset", c_uint32),
+        ("addr", c_uint64),
+        ("missed", c_uint64),
+        ("cookie", c_uint64),
+    )
+
+
+class InfoTracepoint(Structure):
+    """A tracepoint; `tp_name` is an address."""
+
+    _fields_ = (("tp_name", c_uint64), ("name_len", c_uint32), ("cookie", c_uint64))
+
+
+class InfoEvent(Structure):
+    """Another perf event."""
+
+    _fields_ = (("config", c_uint64), ("type", c_uint32), ("cookie", c_uint64))
+
+
+class _PerfEventDetails(Union):
+    _fields_ = (("uprobe", InfoUprobe), ("kprobe", InfoKprobe), ("tracepoint", InfoTracepoint), ("event", InfoEvent))
+
+
+class InfoPerfEvent(Structure):
+    """The part of ``struct bpf_link_info`` for perf events; `type` is an ``enum bpf_perf_event_type``."""
+
+    _anonymous_ = ("_event",)
+    _fields_ = (("type", c_uint32), ("_event", _PerfEventDetails))
+
+
+class InfoSockmap(Structure):
+    """The part of ``struct bpf_link_info`` for sockmaps."""
+
+    _fields_ = (("map_id", c_uint32), ("attach_type", c_uint32))
+
+
 class _LinkDetails(Union):
     _fields_ = (
         ("raw_tracepoint", InfoRawTracepoint),
@@ -492,6 +650,11 @@ class _LinkDetails(Union):
         ("netfilter", InfoNetfilter),
         ("tcx", InfoInterface),
         ("netkit", InfoInterface),
+        ("iter", InfoIter),
+        ("kprobe_multi", InfoKprobeMulti),
+        ("uprobe_multi", InfoUprobeMulti),
+        ("perf_event", InfoPerfEvent),
+        ("sockmap", InfoSockmap),
     )
 
 

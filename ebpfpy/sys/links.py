@@ -225,6 +225,7 @@ def link_update(
     *,
     old_prog_fd: int | HasFileno | None = None,
     flags: int = 0,
+    subject: str | None = None,
 ) -> None:
     """Replace the program of a link, or the map of a struct_ops link (BPF_LINK_UPDATE, 5.7).
 
@@ -233,19 +234,20 @@ def link_update(
         new_prog_fd: what to put in.
         old_prog_fd: replace only this one; sets BPF_F_REPLACE (4).
         flags: BPF_F_REPLACE or 0.
+        subject: for the error's message.
     """
     attr = LinkUpdate(link_fd=number_of(link_fd), new_prog_fd=number_of(new_prog_fd), flags=flags)
     if old_prog_fd is not None:
         attr.old_prog_fd = number_of(old_prog_fd)
         attr.flags |= 4
-    bpf(Command.LINK_UPDATE, attr)
+    bpf(Command.LINK_UPDATE, attr, subject=subject)
 
 
-def link_detach(link_fd: int | HasFileno) -> None:
+def link_detach(link_fd: int | HasFileno, *, subject: str | None = None) -> None:
     """Detach, keeping the link's descriptor (BPF_LINK_DETACH, 5.9; EOPNOTSUPP for tracing links)."""
-    bpf(Command.LINK_DETACH, LinkDetach(link_fd=number_of(link_fd)))
+    bpf(Command.LINK_DETACH, LinkDetach(link_fd=number_of(link_fd)), subject=subject)
 
 
-def iter_create(link_fd: int | HasFileno) -> Fd:
+def iter_create(link_fd: int | HasFileno, *, subject: str | None = None) -> Fd:
     """Open an iterator's link for reading (BPF_ITER_CREATE, 5.8); read(2) gives its text."""
-    return Fd(bpf(Command.ITER_CREATE, IterCreate(link_fd=number_of(link_fd))), "iterator")
+    return Fd(bpf(Command.ITER_CREATE, IterCreate(link_fd=number_of(link_fd)), subject=subject), "iterator")

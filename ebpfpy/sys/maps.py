@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ebpfpy.errors import InputError
 
 from .call import bpf, refusal, try_bpf
-from .enums import Command
+from .enums import Command, MapFlags
 from .fd import Fd, HasFileno, number_of
 from .layout import NAME_SIZE, MapBatch, MapCreate, MapElem
+from .memlock import without_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,7 @@ def map_create(
     btf_vmlinux_value_type_id: int = 0,
     map_extra: int = 0,
     value_type_btf_obj_fd: int = 0,
+    token_fd: int = 0,
 ) -> Fd:
     """Create a map (BPF_MAP_CREATE; CAP_BPF for most types).
 
@@ -69,7 +71,8 @@ def map_create(
         btf_value_type_id: type id in that BTF.
         btf_vmlinux_value_type_id: type id in the kernel's BTF, for struct_ops.
         map_extra: word that the map's type explains (Bloom filter: number of hashes).
-        value_type_btf_obj_fd: descriptor of the module's BTF, for struct_ops of modules.
+        value_type_btf_obj_fd: descriptor of the module's BTF, for struct_ops of modules (6.9).
+        token_fd: descriptor of a BPF token that stands in for capabilities, or 0 (6.9).
 
     Raises:
         InputError: a number that does not fit into its field.
@@ -84,7 +87,9 @@ def map_create(
         key_size=key_size,
         value_size=value_size,
         max_entries=max_entries,
-        map_flags=flags,
+        map_flags=flags
+        | (MapFlags.TOKEN_FD if token_fd else 0)
+        | (MapFlags.VTYPE_BTF_OBJ_FD if value_type_btf_obj_fd else 0),
         inner_map_fd=inner_map_fd,
         numa_node=numa_node,
         map_name=object_name(name),
@@ -95,17 +100,21 @@ def map_create(
         btf_vmlinux_value_type_id=btf_vmlinux_value_type_id,
         map_extra=map_extra,
         value_type_btf_obj_fd=value_type_btf_obj_fd,
+        map_token_fd=token_fd,
     )
     subject = f"map {name}"
-    return Fd(bpf(Command.MAP_CREATE, attr, subject=subject), subject)
+    result = without_limit(lambda: try_bpf(Command.MAP_CREATE, attr))
+    if result < 0:
+        raise refusal(-result, Command.MAP_CREATE, subject)
+    return Fd(result, subject)
 
 
-def map_lookup(fd: int | HasFileno, key: bytes, value_size: int, *, flags: int = 0) -> bytes | None:
+def map_lookup(fd: int | HasFileno, key: bytes | None, value_size: int, *, flags: int = 0) -> bytes | None:
     """The value of a key (BPF_MAP_LOOKUP_ELEM), or None if the map has no such key.
 
     Args:
         fd: the map.
-        key: exactly the map's key size in bytes.
+        key: exactly the map's key size in bytes; None for queues and stacks, whose next value is only looked at.
         value_size: bytes that the kernel will write; for per-CPU maps of all CPUs together.
         flags: BPF_F_LOCK (4) or 0.
     """

@@ -91,26 +91,35 @@ class Memory:
         found = self._pattern(self._address + start, end - start, pattern, len(pattern))
         return found - self._address if found is not None else -1
 
-    def find_word(self, value: int, start: int, end: int) -> int:
-        """The first word of that value (this machine's byte order) among words `start` to `end`; -1 if there is none.
+    def words_equal(self, value: int, start: int, end: int) -> list[int]:
+        """Every word of that value (this machine's byte order) among words `start` to `end`.
 
-        Words are counted from the start of the buffer, which has to lie at a multiple of 4 bytes.
+        Words are counted from the start of the buffer.
         """
-        if start >= end:
-            return -1
         if self._word is None:
-            return self._find_word_in_bytes(value, start, end)
-        found = self._word(self._address + 4 * start, value, end - start)
-        return (found - self._address) >> 2 if found is not None else -1
+            return self._words_equal_in_bytes(value, start, end)
+        found: list[int] = []
+        word, address = self._word, self._address
+        at, stop = address + 4 * start, address + 4 * end
+        while at < stop:
+            hit = word(at, value, (stop - at) >> 2)
+            if hit is None:
+                break
+            found.append((hit - address) >> 2)
+            at = hit + 4
+        return found
 
-    def _find_word_in_bytes(self, value: int, start: int, end: int) -> int:
+    def _words_equal_in_bytes(self, value: int, start: int, end: int) -> list[int]:
         import sys
 
         data, needle = self._copy(), value.to_bytes(4, sys.byteorder)
+        found: list[int] = []
         at = data.find(needle, 4 * start, 4 * end)
-        while at % 4 and at >= 0:
+        while at >= 0:
+            if at % 4 == 0:
+                found.append(at >> 2)
             at = data.find(needle, at + 1, 4 * end)
-        return at // 4 if at >= 0 else -1
+        return found
 
     def _copy(self) -> bytes:
         if self._bytes is None:

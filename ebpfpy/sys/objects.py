@@ -11,7 +11,7 @@ from ebpfpy.errors import InputError, KernelError
 
 from . import layout
 from .call import bpf, refusal, try_bpf
-from .enums import Command
+from .enums import Command, MapFlags
 from .fd import Fd, HasFileno, number_of
 from .programs import log_text
 
@@ -36,7 +36,9 @@ _BTF_SIZE_LIMIT = 1 << 30
 # --- BTF --------------------------------------------------------------------------------------------
 
 
-def btf_load(data: bytes, *, name: str = "", log_level: int = 0, log_size: int = 0) -> tuple[Fd, str]:
+def btf_load(
+    data: bytes, *, name: str = "", log_level: int = 0, log_size: int = 0, token_fd: int = 0
+) -> tuple[Fd, str]:
     """Load BTF into the kernel (BPF_BTF_LOAD, 4.18; CAP_BPF).
 
     Args:
@@ -44,6 +46,7 @@ def btf_load(data: bytes, *, name: str = "", log_level: int = 0, log_size: int =
         name: for messages.
         log_level: 0 none, 1 a log.
         log_size: bytes of log at most; 0 means no log.
+        token_fd: descriptor of a BPF token that stands in for capabilities, or 0 (6.9).
 
     Returns:
         The BTF object and its log ("" without one).
@@ -53,6 +56,9 @@ def btf_load(data: bytes, *, name: str = "", log_level: int = 0, log_size: int =
     """
     log = (c_char * log_size)() if log_level and log_size else None
     attr = layout.BtfLoad(btf=data, btf_size=len(data))
+    if token_fd:
+        attr.btf_flags = MapFlags.TOKEN_FD
+        attr.btf_token_fd = token_fd
     if log is not None:
         attr.btf_log_buf = addressof(log)
         attr.btf_log_size = log_size
@@ -92,6 +98,22 @@ def fd_by_id(kind: Kind, number: int, *, open_flags: int = 0) -> Fd:
     subject = f"{kind} id {number}"
     attr = layout.GetId(start_id=number, open_flags=open_flags)
     return Fd(bpf(_FD_BY_ID[kind], attr, subject=subject), subject)
+
+
+def token_create(bpffs: int | HasFileno) -> Fd:
+    """A BPF token: rights that whoever mounted a bpf file system has delegated through it (BPF_TOKEN_CREATE, 6.9).
+
+    Only for processes in the user namespace that the file system belongs to, which must not be the initial one.
+
+    Args:
+        bpffs: a descriptor of the root of the bpf file system, mounted with ``delegate_cmds`` and the like.
+
+    Raises:
+        KernelError: EOPNOTSUPP: in the initial user namespace. PermissionError: in another one than the file system.
+            FileNotFoundError: nothing is delegated.
+    """
+    attr = layout.TokenCreate(bpffs_fd=number_of(bpffs))
+    return Fd(bpf(Command.TOKEN_CREATE, attr, subject="BPF token"), "BPF token")
 
 
 def enable_stats(type: int = 0) -> Fd:  # noqa: A002
@@ -201,32 +223,6 @@ class BtfInfo(NamedTuple):
     size: int
 
 
-class LinkInfo(NamedTuple):
-    """What the kernel knows about a link.
-
-    Attributes:
-        type: a `LinkType`.
-        id: its id.
-        prog_id: id of the attached program.
-        attach_type: an `AttachType`, for the kinds of link that say (0 else).
-        target_obj_id: id of the BTF object or program that `target_btf_id` is of (tracing; 5.13).
-        target_btf_id: type id of the target (tracing; 5.13).
-        cookie: of tracing and raw tracepoints, 0 where the kernel does not say.
-        target: the raw tracepoint's name; else "". Links of tp_btf programs are raw tracepoints too.
-        number: the interface, cgroup id, network namespace's inode or map id behind the link; else 0.
-    """
-
-    type: int
-    id: int
-    prog_id: int
-    attach_type: int = 0
-    target_obj_id: int = 0
-    target_btf_id: int = 0
-    cookie: int = 0
-    target: str = ""
-    number: int = 0
-
-
 def _fill(fd: int | HasFileno, info: layout.Info) -> None:
     attr = layout.InfoByFd(bpf_fd=number_of(fd), info_len=sizeof(info), info=addressof(info))
     bpf(Command.OBJ_GET_INFO_BY_FD, attr)
@@ -326,43 +322,3 @@ def btf_data(fd: int | HasFileno) -> bytes:
         _fill(fd, layout.BtfInfo(btf=addressof(view), btf_size=size))
         del view
     return bytes(data)
-
-
-def link_info(fd: int | HasFileno) -> LinkInfo:
-    """What the kernel knows about a link (5.8)."""
-    info = layout.LinkInfo()
-    _fill(fd, info)
-    head = (info.type, info.id, info.prog_id)
-    kind = _DETAILS.get(info.type)
-    if kind == "raw_tracepoint":
-        name = (c_char * 128)()
-        again = layout.LinkInfo()
-        again.raw_tracepoint.tp_name = addressof(name)
-        again.raw_tracepoint.tp_name_len = sizeof(name)
-        _fill(fd, again)
-        return LinkInfo(*head, cookie=again.raw_tracepoint.cookie, target=name.value.decode("utf-8", "replace"))
-    if kind is None:
-        return LinkInfo(*head)
-    part = getattr(info, kind)
-    return LinkInfo(
-        *head,
-        attach_type=getattr(part, "attach_type", 0),
-        target_obj_id=getattr(part, "target_obj_id", 0),
-        target_btf_id=getattr(part, "target_btf_id", 0),
-        cookie=getattr(part, "cookie", 0),
-        number=next((getattr(part, name) for name in _NUMBERS if hasattr(part, name)), 0),
-    )
-
-
-_DETAILS = {
-    1: "raw_tracepoint",
-    2: "tracing",
-    3: "cgroup",
-    5: "netns",
-    6: "xdp",
-    9: "struct_ops",
-    10: "netfilter",
-    11: "tcx",
-    13: "netkit",
-}
-_NUMBERS = ("cgroup_id", "netns_ino", "ifindex", "map_id")

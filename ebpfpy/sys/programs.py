@@ -3,11 +3,13 @@
 A program is best loaded first without a log, which is faster and needs no memory, and on a refusal
 once more with one. The log's size is the caller's affair: a log that does not fit makes the kernel
 answer ENOSPC, even for a program that it would accept; since 6.4 it says how much the whole log needs
-(`KernelError.log_true_size`), before that the caller can only double.
+(`KernelError.log_true_size`), before that the caller can only double. Room that is not written to costs
+nothing: it is memory that the machine supplies when it is touched, page by page.
 """
 
 from __future__ import annotations
 
+import mmap
 import sys
 from ctypes import addressof, c_char
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ebpfpy.errors import InputError
 
 from .call import bpf, refusal, try_bpf
-from .enums import Command
+from .enums import Command, ProgramFlags
 from .fd import Fd, HasFileno, number_of
 from .layout import ProgBindMap, ProgLoad, ProgTestRun
 from .maps import object_name
+from .memlock import without_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +46,14 @@ def log_text(buffer: bytes) -> str:
     return buffer.partition(b"\0")[0].decode("utf-8", "replace")
 
 
+def _log_room(size: int) -> mmap.mmap:
+    """Zeros that take memory only where the kernel writes; one byte more than it may use."""
+    try:
+        return mmap.mmap(-1, size + 1)
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"there is no room for a log of {size} bytes: {error}") from None
+
+
 def prog_load(
     *,
     type: int,  # noqa: A002
@@ -62,6 +73,7 @@ def prog_load(
     kern_version: int = 0,
     log_level: int = 0,
     log_size: int = 0,
+    token_fd: int = 0,
 ) -> tuple[Fd, str]:
     """Load a program (BPF_PROG_LOAD; CAP_BPF, and CAP_PERFMON or CAP_NET_ADMIN as the type says).
 
@@ -83,6 +95,7 @@ def prog_load(
         kern_version: LINUX_VERSION_CODE, which kprobe programs needed before 5.0.
         log_level: 0 none, 1 errors and states, 2 everything, 4 statistics.
         log_size: bytes of log at most; 0 means no log, whatever the level.
+        token_fd: descriptor of a BPF token that stands in for capabilities, or 0 (6.9).
 
     Returns:
         The program and its log ("" without one).
@@ -96,7 +109,7 @@ def prog_load(
         raise InputError(f"program {name}: {len(insns)} bytes are no whole number of instructions")
     if attach_btf_obj_fd and attach_prog_fd:
         raise InputError(f"program {name}: attaches to a program or to a module's function, not to both")
-    log = (c_char * log_size)() if log_level and log_size else None
+    log = _log_room(log_size) if log_level and log_size else None
     array = b"".join(fd.to_bytes(4, sys.byteorder, signed=True) for fd in fd_array)
     attr = ProgLoad(
         prog_type=type,
@@ -105,9 +118,10 @@ def prog_load(
         license=license.encode() + b"\0",
         log_level=log_level if log is not None else 0,
         log_size=log_size if log is not None else 0,
-        log_buf=addressof(log) if log is not None else None,
+        log_buf=addressof(c_char.from_buffer(log)) if log is not None else None,
         kern_version=kern_version,
-        prog_flags=flags,
+        prog_flags=flags | (ProgramFlags.TOKEN_FD if token_fd else 0),
+        prog_token_fd=token_fd,
         prog_name=object_name(name),
         prog_ifindex=ifindex,
         expected_attach_type=expected_attach_type,
@@ -125,8 +139,8 @@ def prog_load(
         attr.line_info_rec_size = line_info.record_size
         attr.line_info_cnt = len(line_info.data) // line_info.record_size
     subject = f"program {name}"
-    result = try_bpf(Command.PROG_LOAD, attr)
-    text = log_text(log.raw) if log is not None else ""
+    result = without_limit(lambda: try_bpf(Command.PROG_LOAD, attr))
+    text = log_text(log[: log.find(b"\0")]) if log is not None else ""
     if result < 0:
         error = refusal(-result, Command.PROG_LOAD, subject)
         error.log = text
@@ -142,7 +156,8 @@ class RunResult(NamedTuple):
         retval: what it returned, as unsigned 32 bits.
         duration: average nanoseconds of a run.
         data: the packet afterwards.
-        context: the context afterwards.
+        context: the context afterwards; where there was no room for it, the one that was passed, as a SYSCALL program
+            may have changed it.
     """
 
     retval: int
@@ -170,7 +185,8 @@ def prog_test_run(
         data: the packet; networking programs want at least 14 bytes.
         data_size_out: room for the packet afterwards, in bytes; 0 if it does not matter.
         context: the context; SYSCALL and raw tracepoint programs (5.10) get their arguments here.
-        context_size_out: room for the context afterwards, in bytes.
+        context_size_out: room for the context afterwards, in bytes. SYSCALL programs want none: they change the
+            context in place.
         repeat: how often; raw tracepoint and SYSCALL programs accept only one run.
         flags: BPF_F_TEST_*.
         cpu: which CPU, with BPF_F_TEST_RUN_ON_CPU (1).
@@ -181,6 +197,8 @@ def prog_test_run(
     """
     out = (c_char * data_size_out)() if data_size_out else None
     context_out = (c_char * context_size_out)() if context_size_out else None
+    # a copy of its own: SYSCALL programs write to it, and bytes must not change
+    context_in = (c_char * len(context)).from_buffer_copy(context) if context else None
     attr = ProgTestRun(
         prog_fd=number_of(fd),
         data_size_in=len(data),
@@ -190,18 +208,22 @@ def prog_test_run(
         repeat=0 if repeat == 1 else repeat,
         ctx_size_in=len(context),
         ctx_size_out=context_size_out,
-        ctx_in=context or None,
+        ctx_in=addressof(context_in) if context_in is not None else None,
         ctx_out=addressof(context_out) if context_out is not None else None,
         flags=flags,
         cpu=cpu,
         batch_size=batch_size,
     )
     bpf(Command.PROG_TEST_RUN, attr)
+    if context_out is not None:
+        after = context_out.raw[: attr.ctx_size_out]
+    else:
+        after = context_in.raw if context_in is not None else b""
     return RunResult(
         attr.retval,
         attr.duration,
         out.raw[: attr.data_size_out] if out is not None else b"",
-        context_out.raw[: attr.ctx_size_out] if context_out is not None else b"",
+        after,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .enums import MapFlags, MapType, ProgramType
+from .enums import LinkType, MapFlags, MapType, ProgramType
 
 _P = ProgramType
 _M = MapType
@@ -101,6 +101,23 @@ MAP_FLAGS: Final[dict[int, str]] = {
     _F.INNER_MAP: "5.10",
     _F.SEGV_ON_FAULT: "6.9",
     _F.NO_USER_CONV: "6.9",
+}
+
+LINK_TYPES: Final[dict[int, str]] = {
+    LinkType.RAW_TRACEPOINT: "4.17",
+    LinkType.TRACING: "5.5",
+    LinkType.CGROUP: "5.7",
+    LinkType.ITER: "5.8",
+    LinkType.NETNS: "5.8",
+    LinkType.XDP: "5.9",
+    LinkType.PERF_EVENT: "5.15",
+    LinkType.KPROBE_MULTI: "5.18",
+    LinkType.STRUCT_OPS: "6.4",
+    LinkType.NETFILTER: "6.4",
+    LinkType.TCX: "6.6",
+    LinkType.UPROBE_MULTI: "6.6",
+    LinkType.NETKIT: "6.7",
+    LinkType.SOCKMAP: "6.10",
 }
 
 # the highest helper number of each kernel that added some; numbers are given out in order

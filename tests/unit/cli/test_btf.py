@@ -106,6 +106,103 @@ def test_find_by_kind(cli, vmlinux):
     assert outcome.json["types"] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        (["--kind", "struct,func"], {"struct", "func"}),
+        (["--kind", "struct", "--kind", "func"], {"struct", "func"}),
+        (["--kind", "func"], {"func"}),
+        ([], {"struct", "func", "fwd", "typedef", "union", "enum", "var"}),
+    ],
+)
+def test_find_by_several_kinds(cli, vmlinux, words, kinds):
+    found = {row["kind"] for row in cli("btf", "find", "tcp_*", "--btf", vmlinux, "--json", *words).json["types"]}
+    assert found <= kinds
+    assert {"func"} <= found
+
+
+def test_an_enum_of_either_width_is_an_enum(cli, vmlinux):
+    rows = cli("btf", "find", "*", "--btf", vmlinux, "--json", "--kind", "enum").json["types"]
+    assert {row["kind"] for row in rows} == {"enum", "enum64"}
+
+
+def test_find_takes_a_pattern_and_says_where_each_type_lives(cli, kernel, vmlinux):
+    words = ["btf", "find", "*_struct", "--kind", "struct"]
+    for name in ("tun", "loop", "veth"):
+        words += ["--btf", vmlinux, "--btf", kernel / f"{name}.btf.xz"][2 * (name != "tun") :]
+    rows = cli(*words, "--json").json["types"]
+    assert ("tun", "tun_struct") in {(row["btf"], row["name"]) for row in rows}
+    assert ("vmlinux", "task_struct") in {(row["btf"], row["name"]) for row in rows}
+    assert all(row["name"].endswith("_struct") and row["size"] >= 0 for row in rows)
+    lines = cli(*words).out.splitlines()
+    assert lines[1] == "*_struct in 4 BTFs"
+    assert len(lines) == len(rows) + 3
+
+
+def test_find_searches_the_kernel_and_all_modules_of_a_directory(cli, kernel, tmp_path):
+    for file in kernel.glob("*.btf.xz"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "tun").write_bytes(lzma.decompress((kernel / "tun.btf.xz").read_bytes()))  # as in sysfs
+    (tmp_path / "README").write_text("no BTF")
+    (tmp_path / "vmlinux.h").write_text("no BTF")
+    outcome = cli("btf", "find", "veth_*", "--btf", tmp_path, "--json")
+    assert (outcome.status, outcome.err) == (0, "")
+    modules = sorted(file.name.removesuffix(".btf.xz") for file in kernel.glob("*.btf.xz"))
+    modules.remove("vmlinux")
+    assert outcome.json["searched"][0] == "vmlinux"
+    assert sorted(outcome.json["searched"][1:]) == sorted([*modules, "tun"])
+    assert {row["btf"] for row in outcome.json["types"]} == {"veth"}
+    in_both = cli("btf", "find", "tun_file", "--btf", tmp_path, "--json").json["types"]
+    assert [row["btf"] for row in in_both] == ["tun", "tun"]
+
+
+def test_a_module_of_another_kernel_in_a_directory_is_left_out_and_named(cli, kernel, testdata, tmp_path):
+    other = testdata / "btf/foreign/6.12.115+deb12-amd64"
+    (tmp_path / "vmlinux.btf.xz").symlink_to(kernel / "vmlinux.btf.xz")
+    for name in ("cast_common", "nf_nat_tftp", "block2mtd"):
+        (tmp_path / f"{name}.btf.xz").symlink_to(other / f"{name}.btf.xz")
+    (tmp_path / "broken.ko").write_bytes(b"\x7fELF")
+    outcome = cli("btf", "find", "*", "--btf", tmp_path, "--kind", "struct", "--json")
+    assert outcome.json["searched"] == ["vmlinux"]
+    lines = outcome.err.splitlines()
+    assert [line.split()[1].rpartition("/")[2] for line in lines] == [
+        "block2mtd.btf.xz", "broken.ko", "cast_common.btf.xz", "nf_nat_tftp.btf.xz",
+    ]  # fmt: skip
+    assert all("is left out: does not fit the kernel" in line for line in lines if "broken" not in line)
+    assert "not an ELF file" in lines[1]
+
+
+def test_a_module_of_another_kernel_that_was_named_is_status_3(cli, kernel, vmlinux, testdata):
+    module = testdata / "btf/foreign/6.12.115+deb12-amd64/block2mtd.btf.xz"
+    outcome = cli("btf", "find", "*", "--btf", vmlinux, "--btf", module)
+    assert (outcome.status, outcome.out) == (3, "")
+    assert "does not fit the kernel that was named first" in outcome.err
+
+
+def test_a_directory_without_types_is_status_2(cli, tmp_path):
+    outcome = cli("btf", "find", "x", "--btf", tmp_path)
+    assert outcome.status == 2
+    assert "has neither vmlinux nor modules in it" in outcome.err
+
+
+def test_modules_without_their_kernel_are_status_2(cli, kernel, tmp_path):
+    (tmp_path / "tun.btf.xz").symlink_to(kernel / "tun.btf.xz")
+    outcome = cli("btf", "find", "x", "--btf", tmp_path)
+    assert outcome.status == 2
+    assert "name that kernel's vmlinux first" in outcome.err
+
+
+def test_a_pattern_that_cannot_be_is_status_2(cli, vmlinux):
+    assert cli("btf", "find", "[ä]", "--btf", vmlinux).status == 2
+
+
+def test_a_pattern_that_finds_nothing_is_status_1(cli, vmlinux):
+    outcome = cli("btf", "find", "zzz*", "--btf", vmlinux, "--kind", "struct,union")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == "ebpfpy: no struct or union zzz* in 1 BTF\n"
+
+
 def test_not_found_is_status_1_with_similar_names(cli, vmlinux):
     outcome = cli("btf", "find", "task_strukt", "--btf", vmlinux)
     assert outcome.status == 1
@@ -114,4 +211,14 @@ def test_not_found_is_status_1_with_similar_names(cli, vmlinux):
 
 
 def test_unknown_kind_is_status_2(cli, vmlinux):
-    assert cli("btf", "find", "x", "--kind", "class").status == 2
+    for kinds in ("class", "struct,class", "", "struct,"):
+        outcome = cli("btf", "find", "x", "--kind", kinds)
+        assert outcome.status == 2
+        assert "is no kind; there are int, ptr" in outcome.err
+
+
+def test_a_module_on_the_base_of_another_kernel_is_dumped_with_a_warning(cli, vmlinux, testdata):
+    module = testdata / "btf/foreign/6.12.115+deb12-amd64/cast_common.btf.xz"
+    outcome = cli("btf", "dump", module, "--base", vmlinux)
+    assert outcome.status == 0
+    assert "names and types are wrong; `ebpfpy btf check` says why" in outcome.err

@@ -93,3 +93,46 @@ def test_a_vmlinux_is_no_module(cli, newer):
     outcome = cli("btf", "check", base(newer), "--base", base(newer))
     assert outcome.status == 3
     assert "vmlinux stands alone" in outcome.err
+
+
+def test_a_file_is_read_once_whatever_the_number_of_kernels(cli, newer, older, tmp_path):
+    """A pipe cannot be read twice."""
+    import os
+    import threading
+
+    pipe = tmp_path / "block2mtd.btf.xz"
+    os.mkfifo(pipe)
+    feeding = threading.Thread(target=pipe.write_bytes, args=((older / "block2mtd.btf.xz").read_bytes(),))
+    feeding.start()
+    outcome = cli("btf", "check", pipe, "--base", base(newer), "--base", base(older))
+    feeding.join()
+    assert outcome.status == 0
+    assert outcome.out.splitlines()[-1] == f"fits: {base(older)}"
+
+
+@pytest.mark.parametrize("words", [["find", "tun_file"], ["dump"]], ids=lambda words: words[0])
+def test_a_modules_file_is_read_once(cli, newer, tmp_path, words):
+    import os
+    import threading
+
+    pipe = tmp_path / "tun.btf.xz"
+    os.mkfifo(pipe)
+    feeding = threading.Thread(target=pipe.write_bytes, args=((newer / "tun.btf.xz").read_bytes(),))
+    feeding.start()
+    rest = ["--btf", base(newer), "--btf", pipe] if words[0] == "find" else [pipe, "--base", base(newer)]
+    outcome = cli("btf", *words, *rest)
+    feeding.join()
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "tun_file" in outcome.out
+
+
+def test_a_kernel_may_be_a_vmlinuz(cli, newer, tmp_path):
+    import lzma
+
+    from tests.unit.btf.elf_files import elf
+    from tests.unit.btf.test_vmlinuz import bzimage, packed
+
+    image = tmp_path / "vmlinuz-6.12.117"
+    image.write_bytes(bzimage(packed(elf((".BTF", lzma.decompress(base(newer).read_bytes()), 0)), "gzip")))
+    outcome = cli("btf", "check", newer / "tun.btf.xz", "--base", image)
+    assert outcome.out == f"tun (114 types) fits {image}\n"

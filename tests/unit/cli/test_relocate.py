@@ -53,7 +53,7 @@ def test_without_the_module_its_type_is_poisoned_and_strict_says_so(cli, testdat
     assert cli(*words).status == 0
     strict = cli(*words, "--strict")
     assert strict.status == 1
-    assert "poisoned: no type of that name and kind" in strict.out
+    assert "poisoned: there is no struct tun_file in vmlinux" in strict.out
     assert strict.err == ""
 
 
@@ -65,8 +65,9 @@ def test_strict_holds_with_the_module(cli, testdata, against):
 
 def test_explain_names_candidates_and_similar_names(cli, testdata, against):
     out = cli("relocate", testdata / "core_kinds.bpf.o", "--explain", *against()).out
-    assert "candidate vmlinux: " in out
-    assert ": chosen" in out
+    assert "asked: where the field is, in bytes" in out
+    assert "chosen from vmlinux: " in out
+    assert "candidate vmlinux: [112] struct task_struct: no member 'state'" in out
     assert "did you mean: __state" in out
 
 
@@ -131,3 +132,41 @@ def test_module_of_another_kernel_is_refused_and_the_check_named(cli, testdata, 
     assert outcome.status == 3
     assert "does not fit the kernel" in outcome.err
     assert "btf check" in outcome.err
+
+
+def test_output_with_poisoned_instructions_says_so(cli, testdata, against, tmp_path):
+    path = tmp_path / "tun.o"
+    outcome = cli("relocate", testdata / "tun.bpf.o", "--json", *against(), "--output", path)
+    assert (outcome.status, path.exists(), len(outcome.json["programs"])) == (0, True, 2)
+    assert f"{path} holds 2 poisoned instructions (tun_open_entry, tun_open_exit)" in outcome.err
+    whole = cli("relocate", testdata / "tun.bpf.o", *against("tun"), "--output", path)
+    assert (whole.status, whole.err) == (0, "")
+
+
+def test_an_offset_of_a_signed_field_of_another_size_is_no_poison_and_a_load_of_it_is(cli, testdata, against):
+    words = ["relocate", testdata / "core_verdict.bpf.o", *against()]
+    programs = {each["name"]: each["relocations"] for each in cli(*words, "--json").json["programs"]}
+    (offset,), (load,) = programs["off_signed_of_another_size"], programs["refused_signed_load"]
+    assert offset["poisoned"] is False
+    assert load["target"]["text"].endswith(f" @ offset {offset['target_value']})")
+    assert (load["poisoned"], load["target_value"]) == (True, None)
+    assert load["local"] == offset["local"]
+    poisoned = [name for name, all_of_it in programs.items() for each in all_of_it if each["poisoned"]]
+    assert all(name.startswith("refused") for name in poisoned)
+    assert cli(*words).out.splitlines()[-1].endswith(f", {len(poisoned)} poisoned")
+
+
+def test_only_types_of_that_kind_are_offered_for_a_missing_one(cli, testdata, against):
+    out = cli("relocate", testdata / "tun.bpf.o", "--explain", *against()).out
+    assert "there is no struct tun_file in vmlinux" in out
+    assert "did you mean: tun_hlen" not in out, "that is a member"
+
+
+def test_two_drivers_with_a_struct_of_one_name_are_not_guessed(cli, testdata, against):
+    words = ["relocate", testdata / "namesakes.bpf.o", *against("e1000", "e1000e")]
+    outcome = cli(*words)
+    assert outcome.status == 1
+    assert "program on_neither: instruction 0: byte_off of [" in outcome.err
+    assert "2 types fit equally well and give different answers: e1000: [" in outcome.err
+    assert "; e1000e: [" in outcome.err
+    assert outcome.out == ""

@@ -7,6 +7,7 @@ import pytest
     ("words", "said"),
     [
         (["--event-type", "nothing"], "struct event"),
+        (["--event-type", ""], "--event-type needs the name of a type"),
         (["--map", "by_parent"], "the object has events"),
         (["--program", "nothing"], "it has on_exec"),
     ],

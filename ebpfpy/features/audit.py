@@ -1,0 +1,351 @@
+"""Can this function be attached to, and how? The answer before a load, or after one that failed.
+
+Four things have to come together before fentry and its relatives work, and each is known somewhere else:
+
+* BTF has a FUNC of that name, in the kernel or in a module. Two of them are two different functions.
+* kallsyms has *that* symbol. The compiler may have kept only a changed copy, ``name.isra.0``: BTF still says ``name``,
+  and the load fails. Or the symbol is gone after boot, as all of a module's or the kernel's ``__init`` code is.
+* ftrace can hook it: it is in ``available_filter_functions``. Code that is ``notrace`` or assembler is not.
+* The verifier can describe its arguments: 12 at most, no "...", nothing larger than 16 bytes by value.
+
+A function without a FUNC was left out by the encoder of BTF (pahole), mostly because one name stands for several
+functions, or because the compiler changed what arguments it takes. kprobes need neither BTF nor a prototype.
+
+Nothing is attached or loaded here, and nothing needs a capability but the two files of tracefs (root); where they
+cannot be read the answer says so. The same works on the files of another machine.
+
+Source: Linux, ``bpf_check_attach_target``, ``btf_distill_func_proto``; measured on Debian's kernels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ebpfpy import btf
+from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.names import encode_name
+from ebpfpy.errors import BtfError, InputError, NotFoundError
+from ebpfpy.sys.kallsyms import PATH, Symbol, find_copies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAX_ARGUMENTS: Final = 12
+MAX_ARGUMENT_SIZE: Final = 16
+"""Bytes of an argument that is passed by value."""
+
+TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
+_VMLINUX = "vmlinux"
+
+
+class Function(NamedTuple):
+    """A FUNC of BTF.
+
+    Attributes:
+        module: whose BTF has it; None for the kernel's own.
+        type_id: its id there.
+        prototype: in C.
+        problem: why the verifier cannot describe its arguments to a program; None if it can.
+    """
+
+    module: str | None
+    type_id: int
+    prototype: str
+    problem: str | None
+
+    @property
+    def place(self) -> str:
+        """The module's name, or "vmlinux"."""
+        return self.module or _VMLINUX
+
+
+class TargetAudit(NamedTuple):
+    """What is known about a name, and what follows from it.
+
+    Attributes:
+        name: the function.
+        module: where it was looked for; None: everywhere.
+        functions: every FUNC of that name.
+        symbols: every code symbol of that name, and of its compiler-made copies.
+        traceable: whether ftrace can hook the name; None where nobody may know.
+        blacklisted: whether kprobes refuse it; None likewise.
+        fentry: None if fentry, fexit and fmod_ret can attach, else why not.
+        kprobe: None if a kprobe can attach by that name, else why not.
+        sections: what to write in ``SEC()``, the best first.
+        reasons: what explains the picture, in words.
+    """
+
+    name: str
+    module: str | None
+    functions: tuple[Function, ...]
+    symbols: tuple[Symbol, ...]
+    traceable: bool | None
+    blacklisted: bool | None
+    fentry: str | None
+    kprobe: str | None
+    sections: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def attachable(self) -> bool:
+        """Whether anything can be attached."""
+        return bool(self.sections)
+
+    @property
+    def verdict(self) -> str:
+        """One line: "attachable by fentry and kprobe", "attachable by kprobe only", "not attachable"."""
+        ways = [way for way, why in (("fentry", self.fentry), ("kprobe", self.kprobe)) if why is None]
+        if len(ways) == 2:
+            return "attachable by fentry and kprobe"
+        if ways:
+            return f"attachable by {ways[0]} only"
+        return "attachable under another name" if self.sections else "not attachable"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The audit as JSON-ready data."""
+        return {
+            "name": self.name,
+            "module": self.module,
+            "verdict": self.verdict,
+            "fentry": self.fentry,
+            "kprobe": self.kprobe,
+            "sections": list(self.sections),
+            "functions": [function._asdict() | {"module": function.place} for function in self.functions],
+            "symbols": [symbol._asdict() | {"module": symbol.module or _VMLINUX} for symbol in self.symbols],
+            "traceable": self.traceable,
+            "blacklisted": self.blacklisted,
+            "reasons": list(self.reasons),
+        }
+
+
+def explain_target(
+    name: str,
+    module: str | None = None,
+    *,
+    kernel_types: Iterable[btf.Spec] | None = None,
+    kallsyms: str | None = None,
+    cache: btf.Cache | None = None,
+) -> TargetAudit:
+    """Find out where a function is and what can be attached to it.
+
+    Args:
+        name: of the function, as BTF or kallsyms has it.
+        module: look only there ("vmlinux": the kernel itself); None: everywhere.
+        kernel_types: the BTF of another machine, vmlinux first; None: the running kernel and its modules.
+        kallsyms: a file in the format of /proc/kallsyms that belongs to `kernel_types`. None: the running kernel's;
+            with `kernel_types`, symbols are unknown then.
+        cache: the running kernel's types, where they are at hand.
+
+    Raises:
+        InputError: that is no name.
+        KernelError: kallsyms cannot be read.
+        NotFoundError: the running kernel has no BTF, and no `kernel_types` were given.
+    """
+    if not name or not name.isprintable() or " " in name:
+        raise InputError(f"{name!r} is not the name of a function")
+    if module is not None:
+        module = module.replace("-", "_")
+    live = kernel_types is None
+    specs = _running_kernel(cache or btf.Cache()) if kernel_types is None else list(kernel_types)
+    path = kallsyms if kallsyms is not None else PATH if live else None
+    every = [] if path is None else [symbol for symbol in find_copies(name, path=path) if symbol.kind in "tTwW"]
+    functions = [each for spec in specs for each in _functions(spec, name)]
+    if module is not None:
+        place = None if module == _VMLINUX else module
+        functions = [each for each in functions if each.module == place]
+        every = [each for each in every if each.module == place]
+    traceable = _listed(name, [f"{root}/available_filter_functions" for root in TRACEFS]) if live else None
+    blacklisted = _listed(name, [BLACKLIST]) if live else None
+    known = path is not None
+    fentry = _why_no_fentry(name, functions, every, traceable, symbols_known=known)
+    kprobe = _why_no_kprobe(name, every, blacklisted, symbols_known=known)
+    return TargetAudit(
+        name, module, tuple(functions), tuple(every), traceable, blacklisted, fentry, kprobe,
+        tuple(_sections(name, functions, every, fentry, kprobe)),
+        tuple(_reasons(name, module, specs, functions, every, traceable, symbols_known=known)),
+    )  # fmt: skip
+
+
+def _running_kernel(cache: btf.Cache) -> list[btf.Spec]:
+    return [cache.kernel(), *cache.modules()]
+
+
+def _functions(spec: btf.Spec, name: str) -> list[Function]:
+    found = []
+    label = spec.name if spec.split else None
+    try:
+        for type_id in spec.ids_by_name(encode_name(name), (Kind.FUNC,)):
+            function = spec.type_by_id(type_id)
+            assert isinstance(function, btf.Func)
+            found.append(Function(label, type_id, btf.format_c(function).strip(), _problem(function)))
+    except (BtfError, NotFoundError) as error:
+        if not spec.split:
+            raise
+        found.append(Function(label, 0, "", f"the module's BTF is malformed: {error}"))
+    return found
+
+
+def _problem(function: btf.Func) -> str | None:
+    """Why the verifier refuses the prototype: the rules of btf_distill_func_proto."""
+    proto = function.proto
+    if not isinstance(proto, btf.FuncProto):
+        return "its prototype is none"
+    params = proto.params
+    if params and not params[-1].name and isinstance(btf.resolve(params[-1].type), btf.Void):
+        return "it takes a variable number of arguments"
+    if len(params) > MAX_ARGUMENTS:
+        return f"it takes {len(params)} arguments, {MAX_ARGUMENTS} at most can be followed"
+    result = btf.resolve(proto.result)
+    if isinstance(result, (btf.Struct, btf.Union)):
+        return "it returns a struct by value"
+    for param in params:
+        kind = btf.resolve(param.type)
+        if isinstance(kind, (btf.Struct, btf.Union)) and kind.size > MAX_ARGUMENT_SIZE:
+            return (
+                f"its argument {param.name or '?'} is {kind.size} bytes by value,"
+                f" {MAX_ARGUMENT_SIZE} at most can be followed"
+            )
+    return None
+
+
+def _listed(name: str, paths: Sequence[str]) -> bool | None:
+    """Whether a list of the kernel's has the name; None if no such list can be read."""
+    wanted = name.encode("utf-8", "surrogatepass")
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                return any(wanted in line.split() for line in file)  # name, or address range and name; [module]
+        except OSError:
+            continue
+    return None
+
+
+def _exact(name: str, symbols: Sequence[Symbol]) -> list[Symbol]:
+    return [symbol for symbol in symbols if symbol.name == name]
+
+
+def _copies(name: str, symbols: Sequence[Symbol]) -> list[str]:
+    """Names of what the compiler made of it and that can be called: not the cold half of a function."""
+    return sorted({s.name for s in symbols if s.name != name and ".cold" not in s.name})
+
+
+def _why_no_fentry(
+    name: str, functions: list[Function], symbols: list[Symbol], traceable: bool | None, *, symbols_known: bool
+) -> str | None:
+    if not functions:
+        return "BTF has no function of that name"
+    places = {function.module for function in functions}
+    per_place = max(sum(f.module == place for f in functions) for place in places)
+    if per_place > 1:
+        return f"BTF describes {per_place} functions of that name in one place, and it cannot be told which is which"
+    problems = {function.problem for function in functions}
+    if None not in problems:
+        return next(iter(problems))
+    if symbols_known:
+        here = [symbol for symbol in _exact(name, symbols) if symbol.module in places]
+        if not here:
+            copies = _copies(name, symbols)
+            return (
+                f"the kernel only has {', '.join(copies)}: the compiler changed the function"
+                if copies
+                else "kallsyms has no code of that name: it was inlined everywhere, or was for start-up only"
+            )
+        crowded = [place for place in places if sum(symbol.module == place for symbol in here) > 1]
+        if len(crowded) == len(places):
+            return f"{len(here)} functions in {_place(crowded[0])} have that name"
+    if traceable is False:
+        return "ftrace cannot hook it (it is notrace, or written in assembler)"
+    return None
+
+
+def _why_no_kprobe(name: str, symbols: list[Symbol], blacklisted: bool | None, *, symbols_known: bool) -> str | None:
+    if not symbols_known:
+        return "unknown without kallsyms"
+    exact = _exact(name, symbols)
+    if not exact:
+        return "kallsyms has no code of that name"
+    if blacklisted:
+        return "kprobes are forbidden there (it is on the kernel's blacklist)"
+    for place in {symbol.module for symbol in exact}:
+        if sum(symbol.module == place for symbol in exact) == 1:
+            return None
+    return f"{len(exact)} functions have that name: a kprobe by name is refused (before Linux 6.7 it takes the first)"
+
+
+def _sections(
+    name: str, functions: list[Function], symbols: list[Symbol], fentry: str | None, kprobe: str | None
+) -> list[str]:
+    found = []
+    if fentry is None:
+        good = [function for function in functions if function.problem is None]
+        for function in good:
+            where = f"{function.module}:" if function.module else "vmlinux:" if len(functions) > 1 else ""
+            found.append(f"fentry/{where}{name}")
+    if kprobe is None:
+        found.append(f"kprobe/{name}")
+    elif not _exact(name, symbols):
+        found += [f"kprobe/{copy}" for copy in _copies(name, symbols)]
+    return found
+
+
+def _place(module: str | None) -> str:
+    return f"module {module}" if module else "the kernel"
+
+
+def _reasons(
+    name: str,
+    module: str | None,
+    specs: list[btf.Spec],
+    functions: list[Function],
+    symbols: list[Symbol],
+    traceable: bool | None,
+    *,
+    symbols_known: bool,
+) -> list[str]:
+    reasons = []
+    places = {function.module for function in functions}
+    if len(places) > 1:
+        listed = ", ".join(sorted(_place(place) for place in places))
+        reasons.append(f"{listed} each have a function of that name: say which one is meant")
+    reasons += [f"{function.place}: {function.problem}" for function in functions if function.problem]
+    copies = _copies(name, symbols)
+    if copies:
+        reasons.append(
+            f"the compiler made changed copies ({', '.join(copies)}): calls of those are not seen under {name}"
+        )
+    if symbols and not functions:
+        reasons += _why_left_out(name, specs, symbols)
+    if not symbols and not functions:
+        where = f"in {_place(None if module == _VMLINUX else module)}" if module else "anywhere"
+        known = "neither BTF nor kallsyms has it" if symbols_known else "BTF does not have it"
+        reasons.append(f"{known} {where}: is it misspelt, or the module that has it not loaded?")
+        near = specs[0].near_names(name) if specs else ()
+        if near:
+            reasons.append(f"similar names: {', '.join(near)}")
+    if symbols and all(symbol.address == 0 for symbol in symbols):
+        reasons.append("the kernel hides addresses (kernel.kptr_restrict), so equal ones cannot be told apart")
+    if traceable is None:
+        reasons.append("whether ftrace can hook it is not known: available_filter_functions needs root and tracefs")
+    return reasons
+
+
+def _why_left_out(name: str, specs: list[btf.Spec], symbols: list[Symbol]) -> list[str]:
+    """Why a function that is there has no BTF."""
+    exact = _exact(name, symbols)
+    with_types = {spec.name for spec in specs if spec.split}
+    for place in {symbol.module for symbol in symbols}:
+        if place is not None and place not in with_types:
+            return [f"module {place} has no BTF (built without it, or not fitting this kernel)"]
+    if len(exact) > 1:
+        return [f"BTF leaves it out: {len(exact)} functions have that name, and pahole cannot tell them apart"]
+    if not exact:
+        return ["BTF leaves it out: only changed copies are left, whose arguments are not those of the source"]
+    if name.startswith(("__pfx_", "__cfi_")):
+        return ["it is padding in front of a function, not one"]
+    return [
+        (
+            "BTF leaves it out: probably assembler (no debug information), or its arguments do not lie where the"
+            " calling convention puts them, or its prototype differs between two files"
+        )
+    ]
