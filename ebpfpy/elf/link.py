@@ -12,15 +12,20 @@ to lie.
 
 The address of a function (a callback) is a 64-bit load with source register 4 (BPF_PSEUDO_FUNC) and the same
 kind of distance. Everything stays in the byte order of the object.
+
+One function is reached without any instruction: the one that a program's declaration tag "exception_callback:NAME"
+names, which the kernel calls when the program throws (Linux 6.7). It is laid behind the others.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
 
+from ebpfpy import btf
 from ebpfpy.core.relocation import Relocation, RelocationKind
 
 from .functions import PSEUDO_FUNC, ObjectFunction, TargetKind
@@ -28,8 +33,6 @@ from .spec import Function, Reference, ReferenceKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ebpfpy import btf
 
     from .functions import Target
     from .objectfile import ObjectFile
@@ -39,6 +42,7 @@ MAX_LINKED = 8 << 20
 """Instructions of all linked programs of an object together: more is absurd (the kernel takes a million
 each)."""
 
+_EXCEPTION_CALLBACK = b"exception_callback:"
 _KINDS = {int(kind): kind for kind in RelocationKind}
 
 
@@ -121,8 +125,49 @@ class Linker:
                     if key not in known:
                         known.add(key)
                         order.append(callee)
+            if function is program:
+                for callee in self._exception_callbacks(program):
+                    key = (callee.section.index, callee.start)
+                    if key not in known:
+                        known.add(key)
+                        order.append(callee)
         self._linked += position
         return self._lay_out(order, starts)
+
+    def _exception_callbacks(self, program: ObjectFunction) -> list[ObjectFunction]:
+        """The functions that the program's declaration tags name."""
+        names = {name: None for _, type_id in program.functions[:1] for name in self._callback_names.get(type_id, ())}
+        found: list[ObjectFunction] = []
+        for name in names:
+            callees = self._global_functions.get(name, [])
+            if len(callees) != 1:
+                raise self._file.error(
+                    f"program {program.name} has the exception callback {name!r}, of which there are {len(callees)}",
+                    section=program.section,
+                    offset=program.start,
+                )
+            found += callees
+        return found
+
+    @cached_property
+    def _global_functions(self) -> dict[str, list[ObjectFunction]]:
+        result: dict[str, list[ObjectFunction]] = {}
+        for each in self._functions.values():
+            if not each.is_local:
+                result.setdefault(each.name, []).append(each)
+        return result
+
+    @cached_property
+    def _callback_names(self) -> dict[int, list[str]]:
+        """Names of exception callbacks by type id of the function that is tagged."""
+        result: dict[int, list[str]] = {}
+        if self._types is None or _EXCEPTION_CALLBACK not in bytes(self._types.raw):
+            return result
+        prefix = _EXCEPTION_CALLBACK.decode()
+        for each in self._types:
+            if isinstance(each, btf.DeclTag) and each.component < 0 and each.name.startswith(prefix):
+                result.setdefault(self._types.type_id(each.target), []).append(each.name.removeprefix(prefix))
+        return result
 
     def _callee(self, function: ObjectFunction, target: Target) -> ObjectFunction:
         callee = self._functions.get((target.section, target.offset))

@@ -5,21 +5,28 @@
         __uint(max_entries, 1024);           int (*max_entries)[1024];
         __type(key, __u32);                  __u32 *key;               type = what the pointer points to
         __ulong(map_extra, 3);               enum { v = 3 } map_extra; number = the only enumerator
+        __array(values, struct inner);       struct inner *values[];   what is in a map of maps, or
+        __array(values, int (void *));       int (*values[])(void *);  what is in a program array
     } by_parent SEC(".maps");
 
 The variable's name is the map's name. Its bytes are zeros and mean nothing. A ring buffer has no keys and
 values; a value type in its definition says what its records are, and is kept as `MapSpec.value` with
 `value_size` 0.
+
+The type of ``values`` is a template of the maps inside. An initialiser of it (``.values = { [2] = &other }``) leaves
+a relocation for each element: at byte 16 of a map whose ``values`` starts at byte 0, of the symbol ``other``, which is
+map or program number 2. `MapSpec.slots` has their names.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
-from ebpfpy.errors import UnsupportedError
 from ebpfpy.sys.enums import MapType
 
+from .objectfile import BIND_LOCAL, SYMBOL_FUNC
 from .spec import MapSpec
 
 if TYPE_CHECKING:
@@ -27,12 +34,15 @@ if TYPE_CHECKING:
 
     from ebpfpy.errors import ElfError
 
-    from .objectfile import ObjectFile, Section
+    from .objectfile import ObjectFile, Section, Symbol
 
 _NUMBERS = frozenset(
     {"type", "max_entries", "map_flags", "numa_node", "key_size", "value_size", "pinning", "map_extra"}
 )
 _RECORD_MAPS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+_MAPS_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_SLOT = 8  # bytes of a pointer
+_DESCRIPTOR = 4
 _LIMIT = 1 << 32
 
 
@@ -46,7 +56,6 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
 
     Raises:
         ElfError: no BTF, or a definition that cannot be understood (the message names map and member).
-        UnsupportedError: maps of maps declared with ``values``.
     """
     if types is None:
         raise file.error("maps are described by BTF, which this object does not have: compile with -g", section=section)
@@ -55,6 +64,8 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
     except LookupError as error:
         raise file.error(f"BTF does not describe it: {error}", section=section) from None
     result: dict[int, MapSpec] = {}
+    places: dict[int, int] = {}  # byte offset of a map -> of the first element of its values
+    ends: dict[int, int] = {}
     for info in datasec.variables:
         if not isinstance(info.var, btf.Var):
             raise file.error(f"BTF has a {type(info.var).__name__} where a variable belongs", section=section)
@@ -75,15 +86,65 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
         if not isinstance(definition, btf.Struct):
             raise file.error(f"map {info.var.name} is no structure", section=section, offset=info.offset)
         result[info.offset] = _parse_map(file, section, info.var.name, definition)
+        values = next((member for member in definition.members if member.name == "values"), None)
+        if values is not None:
+            places[info.offset] = info.offset + values.offset
+            ends[info.offset] = info.offset + info.size
+    _fill_slots(file, section, result, places, ends)
     return result
 
 
-def _parse_map(file: ObjectFile, section: Section, name: str, definition: btf.Struct) -> MapSpec:
+def _fill_slots(
+    file: ObjectFile, section: Section, maps: dict[int, MapSpec], places: dict[int, int], ends: dict[int, int]
+) -> None:
+    """Give each map the names of what its ``values`` point to: one relocation each."""
+    relocations = file.relocations(section)
+    if not relocations:
+        return
+    starts = sorted(maps)
+    data = file.contents(section)
+    for offset, symbol in relocations:
+        index = bisect_right(starts, offset) - 1
+        start = starts[index] if index >= 0 else -1
+        place = places.get(start)
+        if place is None or not place <= offset < ends[start] or (offset - place) % _SLOT:
+            raise file.error(f"a relocation of {symbol.name!r} that is in no values", section=section, offset=offset)
+        spec = maps[start]
+        slot = (offset - place) // _SLOT
+        if slot >= spec.max_entries:
+            raise file.error(
+                f"map {spec.name}: values has an element {slot}, but max_entries is {spec.max_entries}",
+                section=section,
+                offset=offset,
+            )
+        addend = int.from_bytes(data[offset : offset + _SLOT], file.byte_order)
+        name = _slot_name(section, maps, symbol, addend, spec)
+        if name is None:
+            what = "map" if spec.type in _MAPS_OF_MAPS else "program"
+            raise file.error(
+                f"map {spec.name}: element {slot} of values, {symbol.name!r}, is no {what}",
+                section=section,
+                offset=offset,
+            )
+        spec.slots[slot] = name
+
+
+def _slot_name(section: Section, maps: dict[int, MapSpec], symbol: Symbol, addend: int, holder: MapSpec) -> str | None:
+    if holder.type in _MAPS_OF_MAPS:
+        target = maps.get(symbol.value + addend) if symbol.section == section.index else None
+        return target.name if target is not None else None
+    return symbol.name if symbol.kind == SYMBOL_FUNC and symbol.bind != BIND_LOCAL and not addend else None
+
+
+def _parse_map(
+    file: ObjectFile, section: Section, name: str, definition: btf.Struct, *, is_inner: bool = False
+) -> MapSpec:
     def fault(message: str) -> ElfError:
         return file.error(f"map {name}: {message}", section=section)
 
     numbers: dict[str, int] = {}
     types: dict[str, btf.Type] = {}
+    element: btf.Type | None = None
     for member in definition.members:
         if member.name in _NUMBERS:
             value = _number(member)
@@ -95,12 +156,10 @@ def _parse_map(file: ObjectFile, section: Section, name: str, definition: btf.St
             if not isinstance(pointer, btf.Pointer):
                 raise fault(f"{member.name} is not written with __type")
             types[member.name] = pointer.target
-        elif member.name == "values":
-            raise UnsupportedError(
-                f"{file.source}: map {name}: values declared inside a map (maps of maps, program arrays)"
-                " are not supported",
-                feature="inner maps",
-            )
+        elif member.name == "values" and not is_inner:
+            element = _element(member)
+            if element is None:
+                raise fault("values is not written with __array")
         else:
             raise fault(f"unknown member {member.name!r}")
 
@@ -110,6 +169,21 @@ def _parse_map(file: ObjectFile, section: Section, name: str, definition: btf.St
         kind = MapType(numbers["type"])
     except ValueError:
         raise fault(f"type {numbers['type']} is unknown") from None
+    inner = None
+    if element is not None:
+        expected = btf.Struct if kind in _MAPS_OF_MAPS else btf.FuncProto if kind == MapType.PROG_ARRAY else None
+        if expected is None:
+            raise fault("values are for maps of maps and program arrays")
+        if not isinstance(element, expected):
+            raise fault(f"values of a {kind.name} are no {'maps' if expected is btf.Struct else 'functions'}")
+        if isinstance(element, btf.Struct):
+            inner = _parse_map(file, section, f"{name}.inner", element, is_inner=True)
+            if inner.type in _MAPS_OF_MAPS:
+                raise fault("a map of maps of maps: the kernel takes one level")
+    if kind in _MAPS_OF_MAPS or kind == MapType.PROG_ARRAY:
+        if numbers.setdefault("value_size", _DESCRIPTOR) != _DESCRIPTOR:
+            raise fault(f"value_size is {numbers['value_size']}, not that of a descriptor, 4")
+        types.pop("value", None)
     sizes = {what: _size(fault, what, numbers, types.get(what), kind) for what in ("key", "value")}
     pinning = numbers.get("pinning", 0)
     if pinning not in {0, 1}:
@@ -126,7 +200,15 @@ def _parse_map(file: ObjectFile, section: Section, name: str, definition: btf.St
         pinning=pinning,
         map_extra=numbers.get("map_extra", 0),
         numa_node=numbers.get("numa_node"),
+        inner=inner,
     )
+
+
+def _element(values: btf.Member) -> btf.Type | None:
+    """What the elements of ``values`` point to."""
+    array = btf.resolve(values.type)
+    pointer = btf.resolve(array.element) if isinstance(array, btf.Array) else None
+    return btf.resolve(pointer.target) if isinstance(pointer, btf.Pointer) else None
 
 
 def _size(

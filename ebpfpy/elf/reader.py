@@ -26,7 +26,8 @@ from .objectfile import (
 )
 from .sections import NOT_YET, match
 from .spec import CollectionSpec, ExternSpec, MapSpec, ProgramSpec, ReferenceKind, VariableSpec
-from .variables import data_map, is_data, read_variables
+from .structops import implement, is_struct_ops, struct_ops_maps
+from .variables import ARENA_DATA, data_map, is_arena_data, is_data, read_variables
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +58,6 @@ def load_collection_spec(
     Raises:
         ElfError: it is no BPF object, or malformed; says in which section, and at which byte of it.
         BtfError: the object's BTF is malformed.
-        UnsupportedError: something that cannot be expressed, such as maps inside of maps.
         KernelError: the file cannot be read; also the matching OSError.
     """
     file = open_object(source)
@@ -97,6 +97,11 @@ def _read(file: ObjectFile) -> CollectionSpec:
                 f"two programs are called {function.name}", section=function.section, offset=function.start
             )
         programs[function.name] = _program(function, linker, license_text, externs, notes)
+    implement(file, maps, programs)
+    for spec in maps.values():
+        missing = set(spec.slots.values()) - programs.keys() if spec.type == MapType.PROG_ARRAY else set()
+        if missing:
+            raise file.error(f"map {spec.name}: its values {', '.join(sorted(missing))} are no programs")
     _note_sections(file, notes)
     return CollectionSpec(
         source=file.source,
@@ -157,13 +162,29 @@ def _maps(
                 by_offset[offset] = spec.name
                 if spec.type == MapType.UNSPEC:
                     notes.append(f"map {spec.name} has type 0 (unspecified)")
+        elif is_struct_ops(section):
+            for spec in struct_ops_maps(file, section, types).values():
+                _add_map(file, section, maps, spec)
     for section in file.sections:
         if is_data(section):
             spec = data_map(file, section, types)
             _add_map(file, section, maps, spec)
-            sections[section.index] = (spec.name, section.size)
-            read_variables(file, section, spec, variables, notes)
+        elif is_arena_data(section):
+            spec = _arena(file, section, maps)
+        else:
+            continue
+        sections[section.index] = (spec.name, section.size)
+        read_variables(file, section, spec, types, variables, notes)
     return maps, variables, DataSymbols(by_offset, maps_section, sections)
+
+
+def _arena(file: ObjectFile, section: Section, maps: dict[str, MapSpec]) -> MapSpec:
+    """The arena that a section of variables lies in: at its start."""
+    arenas = [spec for spec in maps.values() if spec.type == MapType.ARENA]
+    if len(arenas) != 1:
+        raise file.error(f"its variables lie in an arena, of which there are {len(arenas)}", section=section)
+    arenas[0].contents = bytearray(file.contents(section))
+    return arenas[0]
 
 
 def _add_map(file: ObjectFile, section: Section, maps: dict[str, MapSpec], spec: MapSpec) -> None:
@@ -227,4 +248,6 @@ def _note_sections(file: ObjectFile, notes: list[str]) -> None:
         and not section.is_code
         and section.name not in _KNOWN
         and not is_data(section)
+        and not is_struct_ops(section)
+        and section.name != ARENA_DATA
     ]

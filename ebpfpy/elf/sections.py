@@ -112,6 +112,8 @@ _ROWS: tuple[tuple[str, P, A | None, int], ...] = (
     ("fentry.s+", P.TRACING, A.TRACE_FENTRY, SLEEPABLE),
     ("fexit+", P.TRACING, A.TRACE_FEXIT, 0),
     ("fexit.s+", P.TRACING, A.TRACE_FEXIT, SLEEPABLE),
+    ("fsession+", P.TRACING, A.TRACE_FSESSION, 0),
+    ("fsession.s+", P.TRACING, A.TRACE_FSESSION, SLEEPABLE),
     ("fmod_ret+", P.TRACING, A.MODIFY_RETURN, 0),
     ("fmod_ret.s+", P.TRACING, A.MODIFY_RETURN, SLEEPABLE),
     ("freplace+", P.EXT, None, 0),
@@ -175,9 +177,9 @@ _ROWS: tuple[tuple[str, P, A | None, int], ...] = (
     ("netfilter", P.NETFILTER, A.NETFILTER, 0),
 )
 
-_MODULE_ATTACH_TYPES = frozenset({A.TRACE_FENTRY, A.TRACE_FEXIT, A.MODIFY_RETURN})
+_MODULE_ATTACH_TYPES = frozenset({A.TRACE_FENTRY, A.TRACE_FEXIT, A.TRACE_FSESSION, A.MODIFY_RETURN})
 
-NOT_YET = ("fsession", "fentry.multi", "fexit.multi", "fsession.multi")
+NOT_YET = ("fentry.multi", "fexit.multi", "fsession.multi")
 """Known to newer kernels and libbpf; their programs load as UNSPEC, with a note."""
 
 TABLE: tuple[SectionKind, ...] = tuple(

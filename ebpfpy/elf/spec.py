@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ebpfpy import btf, core
     from ebpfpy.sys.enums import AttachType, MapType, ProgramType
+    from ebpfpy.sys.fd import HasFileno
 
 ByteOrder = Literal["little", "big"]
 
@@ -106,16 +107,21 @@ class MapSpec:
     Attributes:
         name: the name in the object; the kernel keeps the first 15 characters.
         type: the map type.
-        key_size, value_size: in bytes.
+        key_size, value_size: in bytes. A data section's may be enlarged: what `contents` does not reach is zero.
         max_entries: number of elements (for a ring buffer: bytes).
         flags: ``BPF_F_*`` of map creation.
         key, value: BTF types of key and value, where the object names them.
         pinning: 0 none, 1 by name.
         map_extra: type-specific word (Bloom filters: number of hashes).
         numa_node: where to allocate, or None.
-        contents: initial bytes of a data section's single value; None for every other map.
+        contents: initial bytes: of a data section's single value, at the start of an arena, or of the object's own
+            structure in a struct_ops map; None for every other map.
         frozen: freeze the map against user space after filling it (.rodata).
         data_section: the map holds a section of global variables.
+        inner: what the maps inside are like, for maps of maps.
+        slots: names of what is put in at load: of maps or programs by index; in a struct_ops map, of programs by the
+            byte offset of the member that they implement.
+        autocreate: False for maps in sections with a leading "?": made only when set to True.
     """
 
     name: str
@@ -132,10 +138,18 @@ class MapSpec:
     contents: bytearray | None = None
     frozen: bool = False
     data_section: bool = False
+    inner: MapSpec | None = None
+    slots: dict[int, str] = attrs.field(factory=dict)
+    autocreate: bool = True
 
     def copy(self) -> MapSpec:
         """An independent copy; the BTF types are shared."""
-        return attrs.evolve(self, contents=None if self.contents is None else bytearray(self.contents))
+        return attrs.evolve(
+            self,
+            contents=None if self.contents is None else bytearray(self.contents),
+            inner=None if self.inner is None else self.inner.copy(),
+            slots=dict(self.slots),
+        )
 
 
 @attrs.define
@@ -163,16 +177,36 @@ class VariableSpec:
         assert self.map.contents is not None
         return bytes(self.map.contents[self.offset : self.offset + self.size])
 
-    def set(self, value: int | bytes) -> None:
+    def get(self) -> Any:
+        """The initial value, decoded by its BTF type (bytes without one)."""
+        if self.type is None:
+            return self.value
+        from ebpfpy import btf
+
+        return btf.decode(self.type, self.value)
+
+    def set(self, value: Any) -> None:
         """Replace the initial value.
 
         Args:
-            value: exactly `size` bytes, or an integer that fits into them.
+            value: exactly `size` bytes, or an integer that fits into them; with a BTF type whatever `get` would return:
+                a str, a list, a dict, the name of an enumerator.
 
         Raises:
             InputError: the value has another size or does not fit.
         """
-        data = self._encode(value) if isinstance(value, int) else bytes(value)
+        if isinstance(value, int):
+            data = self._encode(value)
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            data = bytes(value)
+        elif self.type is not None:
+            from ebpfpy import btf
+
+            data = btf.encode(self.type, value)
+        else:
+            raise InputError(
+                f"variable {self.name} has no BTF type: it takes bytes or an integer, not {type(value).__name__}"
+            )
         if len(data) != self.size:
             raise InputError(f"variable {self.name} has {self.size} bytes, not {len(data)}")
         assert self.map.contents is not None
@@ -193,10 +227,13 @@ class ProgramSpec:
         name: the name of the function.
         section: the section it comes from, as written ("fentry/tun:tun_chr_open").
         type, attach_type: as the section's name says; `type` is UNSPEC for an unknown section.
-        attach_to: the function, tracepoint, ... behind the section's slash, without a module; "" for none.
+        attach_to: the function, tracepoint, ... behind the section's slash, without a module; "" for none. Of a
+            struct_ops program: "STRUCTURE:MEMBER", of the member that it implements.
         attach_module: the module before the colon in the section's name, or None.
         flags: ``BPF_F_*`` of program loading.
         autoload: False for sections with a leading "?".
+        attach_target: another BPF program to extend (freplace) or trace (fentry, fexit), as anything with a
+            descriptor, and the name of its function ("" for the one that `attach_to` says); None: the kernel.
         license: of the object.
         byte_order: of `code`.
         code: instructions, 8 bytes each, in `byte_order`, references unresolved.
@@ -216,6 +253,7 @@ class ProgramSpec:
     attach_module: str | None = None
     flags: int = 0
     autoload: bool = True
+    attach_target: tuple[int | HasFileno, str] | None = None
     license: str = ""
     byte_order: ByteOrder = "little"
     code: bytes = b""

@@ -5,6 +5,9 @@
     .bss     zeros            no bytes in the file
 
 Sections of the same families count too: ".rodata.str1.1" (strings), ".data.percpu_like" and ".bss.NAME".
+
+Variables of address space 1 are in a section of their own, ".addr_space.1". They lie in the object's arena, a map that
+programs and user space share as memory (Linux 6.9), at its start.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile, Section
 
 _FAMILIES = (".bss", ".data", ".rodata")
+ARENA_DATA = ".addr_space.1"
 
 
 def is_data(section: Section) -> bool:
@@ -30,6 +34,11 @@ def is_data(section: Section) -> bool:
         and section.size > 0
         and any(section.name == family or section.name.startswith(family + ".") for family in _FAMILIES)
     )
+
+
+def is_arena_data(section: Section) -> bool:
+    """Does the section hold variables that lie in the arena?"""
+    return section.name == ARENA_DATA and section.kind in {SECTION_PROGBITS, SECTION_NOBITS} and section.size > 0
 
 
 def data_map(file: ObjectFile, section: Section, types: btf.Spec | None) -> MapSpec:
@@ -60,7 +69,12 @@ def _datasec(types: btf.Spec | None, name: str) -> btf.Datasec | None:
 
 
 def read_variables(
-    file: ObjectFile, section: Section, data: MapSpec, into: dict[str, VariableSpec], notes: list[str]
+    file: ObjectFile,
+    section: Section,
+    data: MapSpec,
+    types: btf.Spec | None,
+    into: dict[str, VariableSpec],
+    notes: list[str],
 ) -> None:
     """Add the variables of a section of data to `into`; of two static ones with one name the first is kept.
 
@@ -68,8 +82,9 @@ def read_variables(
         ElfError: a variable outside its section.
     """
     described: dict[tuple[str, int], btf.Type] = {}
-    if isinstance(data.value, btf.Datasec):
-        for info in data.value.variables:
+    datasec = _datasec(types, section.name)
+    if datasec is not None:
+        for info in datasec.variables:
             if isinstance(info.var, btf.Var):
                 described[info.var.name, info.offset] = info.var.type
     symbols = [symbol for symbol in file.symbols_by_section.get(section.index, ()) if symbol.kind == SYMBOL_OBJECT]

@@ -3,7 +3,8 @@
 from ebpfpy.elf import CollectionSpec, MapSpec, ProgramSpec, VariableSpec, load_collection_spec
 
 from .collection import Collection, load_collection
-from .map import Map, create_map
+from .creation import create_map
+from .map import Map
 from .options import CollectionOptions, MapOptions, ProgramOptions
 from .program import Program
 from .target import AttachTarget, find_target

@@ -1,7 +1,8 @@
 """Keys and values of maps: bytes in the kernel, Python values for people.
 
 With BTF a key or value is what `btf.decode` makes of it: an int, a str, a dict for a struct. Without, it is bytes.
-Going in, bytes of the exact size are always accepted; so are integers, which take the machine's byte order.
+Going in, bytes of the exact size are always accepted; so are integers, which take the machine's byte order, and objects
+with a descriptor, which count as its number.
 
 Per-CPU values are lists, one element for each possible CPU; in memory each takes a multiple of 8 bytes.
 """
@@ -27,16 +28,18 @@ class Codec:
         what: for errors: "key of map events".
         size: bytes.
         type: BTF type, None for plain bytes.
+        number: without a type, the bytes are an id of the kernel's.
     """
 
     what: str
     size: int
     type: btf.Type | None = None
+    number: bool = False
 
     def decode(self, data: bytes) -> Any:
         """Bytes to a Python value."""
         if self.type is None:
-            return data
+            return int.from_bytes(data, _sys.byteorder) if self.number else data
         from ebpfpy import btf
 
         return btf.decode(self.type, data)
@@ -47,6 +50,8 @@ class Codec:
         Raises:
             InputError: it has another size, or does not fit.
         """
+        if hasattr(value, "fileno"):  # a map, a program, a socket: the kernel wants its descriptor
+            value = value.fileno()
         if isinstance(value, (bytes, bytearray, memoryview)):
             data = bytes(value)
         elif self.type is not None:

@@ -7,32 +7,41 @@ import sys as _sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import attrs
+
 from ebpfpy import btf
 from ebpfpy.elf import CollectionSpec, load_collection_spec
-from ebpfpy.errors import InputError, UnsupportedError
+from ebpfpy.errors import InputError, KernelError, UnsupportedError
+from ebpfpy.sys import MapType, ProgramType
 
+from . import structops
+from .creation import create_map
 from .externs import Externs, kconfig_map
-from .map import Map, create_map
 from .objectbtf import load_types
 from .options import CollectionOptions
 from .pinning import shared_map
-from .program import Program, ProgramLoader
+from .programloader import ProgramLoader
+from .token import token_of
 from .variable import Variable
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ebpfpy.elf.spec import MapSpec
+    from ebpfpy.elf.spec import MapSpec, ProgramSpec
 
+    from .map import Map
     from .objectbtf import ObjectTypes
+    from .program import Program
 
 
 class Collection:
     """The maps, programs and variables of an object, loaded.
 
-    Everything is loaded, or nothing: when one part fails, the others are closed again. Programs whose section starts
-    with "?" are left out. Owns what it made: close it, or use it as a context manager; links keep their programs
-    alive by themselves.
+    Everything is loaded, or nothing: when one part fails, the others are closed again. Programs and maps whose section
+    starts with "?" are left out, and so are the programs of a struct_ops map that is left out. What
+    `MapSpec.slots` names is put into maps of maps and program arrays; an element whose program is left out stays empty.
+    Owns what it made: close it, or use it as a context manager; links keep their programs alive by themselves. A
+    program array is emptied by the kernel when the last descriptor and pin of it is gone.
 
     Args:
         spec: the blueprint; it is not changed.
@@ -68,52 +77,119 @@ class Collection:
         with ExitStack() as undo:
             undo.callback(self.close)
             with ExitStack() as while_loading:
+                self._token_fd = while_loading.enter_context(token_of(options.token))
                 types = self._load_types(spec)
                 if types is not None:
                     while_loading.enter_context(types.handle)
-                self._make_maps(spec, types, options, undo)
-                handle = types.handle if types is not None else None
-                loader = ProgramLoader(options.programs, cache, self.maps, handle, Externs(spec, cache))
+                operations = self._make_maps(spec, types, options, undo, cache)
+                loader = ProgramLoader(
+                    options.programs, cache, self.maps, types, Externs(spec, cache), token_fd=self._token_fd
+                )
                 while_loading.enter_context(loader)
                 for name, program_spec in spec.programs.items():
-                    if program_spec.autoload:
+                    if program_spec.autoload and self._is_wanted(program_spec):
                         self.programs[name] = loader.load(program_spec)
+            self._fill_program_arrays()
+            descriptors = {name: program.fileno() for name, program in self.programs.items()}
+            for name, each in operations.items():
+                self.maps[name].set_struct_ops_value(structops.kernel_value(spec.maps[name], each, descriptors))
             for name, variable in spec.variables.items():
-                self.variables[name] = Variable(variable, self.maps[variable.map.name])
+                if variable.map.name in self.maps:
+                    self.variables[name] = Variable(variable, self.maps[variable.map.name])
             undo.pop_all()
 
     def _make_maps(
-        self, spec: CollectionSpec, types: ObjectTypes | None, options: CollectionOptions, undo: ExitStack
-    ) -> None:
-        wanted = list(spec.maps.values())
+        self,
+        spec: CollectionSpec,
+        types: ObjectTypes | None,
+        options: CollectionOptions,
+        undo: ExitStack,
+        cache: btf.Cache,
+    ) -> dict[str, structops.Operations]:
+        """Make all maps, and fill the maps of maps; the structures of those of struct_ops, by name."""
+        wanted = [each for each in spec.maps.values() if each.autocreate]
         kconfig = kconfig_map(spec)
         if kconfig is not None:
             wanted.append(kconfig)
+        operations: dict[str, structops.Operations] = {}
+        made: list[Map] = []
         for each in wanted:
-            self.maps[each.name] = self._make_map(each, types, options, undo)
+            if each.type == MapType.STRUCT_OPS:
+                operations[each.name] = self._struct_ops(each, types, cache)
+            else:
+                self.maps[each.name], is_new = self._make_map(each, types, options, undo)
+                if is_new:
+                    made.append(self.maps[each.name])
+        for outer in made:
+            if outer.spec.inner is not None:
+                self._fill_map_of_maps(outer)
+        return operations
+
+    def _struct_ops(self, spec: MapSpec, types: ObjectTypes | None, cache: btf.Cache) -> structops.Operations:
+        if not isinstance(spec.value, btf.Struct):
+            raise InputError(f"map {spec.name}: a struct_ops map's blueprint says its structure in `value`")
+        found = structops.find_operations(cache, spec.value.name)
+        with ExitStack() as until_made:
+            module_fd = 0
+            if found.module is not None:
+                module_fd = until_made.enter_context(cache.module_handle(found.module)).fileno()
+            kernel = attrs.evolve(spec, value=found.value, value_size=found.value.size)
+            self.maps[spec.name] = create_map(
+                kernel, types, token_fd=self._token_fd, kernel_value_id=found.value_id, module_btf_fd=module_fd
+            )
+        return found
+
+    def _fill_map_of_maps(self, outer: Map) -> None:
+        for index, name in outer.spec.slots.items():
+            inner = self.maps.get(name)
+            if inner is None:
+                raise InputError(f"map {outer.name}: element {index} is to be map {name!r}, which is not there")
+            try:
+                outer.update_bytes(index.to_bytes(outer.spec.key_size, _sys.byteorder), _descriptor(inner))
+            except KernelError as error:
+                error.hint = error.hint or f"element {index}, map {name}: is it like the template, {outer.spec.inner}?"
+                raise
+
+    def _fill_program_arrays(self) -> None:
+        for each in self.maps.values():
+            if each.type == MapType.PROG_ARRAY:
+                for index, name in each.spec.slots.items():
+                    program = self.programs.get(name)
+                    if program is not None:
+                        each.update_bytes(index.to_bytes(each.spec.key_size, _sys.byteorder), _descriptor(program))
+
+    def _is_wanted(self, program: ProgramSpec) -> bool:
+        """Not for a program all of whose struct_ops maps are left out."""
+        if program.type != ProgramType.STRUCT_OPS:
+            return True
+        users = [each for each in self.spec.maps.values() if program.name in each.slots.values()]
+        return not users or any(each.autocreate for each in users)
 
     def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:
         if spec.types is None:
             return None
-        types, note = load_types(spec.types, name=spec.source)
+        types, note = load_types(spec.types, name=spec.source, token_fd=self._token_fd)
         if note is not None:
             self.notes.append(note)
         return types
 
-    def _make_map(self, spec: MapSpec, types: ObjectTypes | None, options: CollectionOptions, undo: ExitStack) -> Map:
+    def _make_map(
+        self, spec: MapSpec, types: ObjectTypes | None, options: CollectionOptions, undo: ExitStack
+    ) -> tuple[Map, bool]:
+        """A map, and whether it is new."""
         if spec.pinning and options.maps.pin_path is not None:
             path = os.path.join(os.fspath(options.maps.pin_path), spec.name)
-            shared, is_new = shared_map(path, spec, types)
+            shared, is_new = shared_map(path, spec, types, token_fd=self._token_fd)
             if is_new:  # what a failed load has pinned is unpinned
                 undo.callback(os.unlink, path)
-            return shared
+            return shared, is_new
         if not spec.data_section:
-            return create_map(spec, types)
+            return create_map(spec, types, token_fd=self._token_fd), True
         # the kernel keeps 15 characters: a few of the object's name, and all of the section's if possible
         stem = os.path.basename(self.spec.source).split(".")[0][: max(0, 15 - len(spec.name))]
-        named = create_map(_renamed(spec, stem + spec.name), types)
+        named = create_map(attrs.evolve(spec, name=stem + spec.name), types, token_fd=self._token_fd)
         named.name = spec.name
-        return named
+        return named, True
 
     def close(self) -> None:
         """Close all programs and maps."""
@@ -133,10 +209,8 @@ class Collection:
         return f"<Collection {self.spec.source}: {len(self.programs)} programs, {len(self.maps)} maps>"
 
 
-def _renamed(spec: MapSpec, name: str) -> MapSpec:
-    import attrs
-
-    return attrs.evolve(spec, name=name)
+def _descriptor(of: Map | Program) -> bytes:
+    return of.fileno().to_bytes(4, _sys.byteorder)
 
 
 def load_collection(

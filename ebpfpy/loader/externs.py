@@ -7,8 +7,11 @@ kconfig variable          64-bit load of an address in the map ".kconfig", which
 ``extern const void X``   64-bit load of the address of symbol X, from /proc/kallsyms
 typed variable            64-bit load: type id of X, and the descriptor of the BTF that it is of (0: vmlinux)
 function, called          call: type id of X, and the index in ``fd_array`` of its module's BTF (0: vmlinux)
-function, address         as a typed variable: ``bpf_ksym_exists``
+function, address         64-bit load of its type id: not 0, which is all that ``bpf_ksym_exists`` asks
 ========================  ====================================================================================
+
+A function's address is of no use to a program but for comparing it with 0. Kernels since 6.3 take it in the form of a
+typed variable, older ones refuse that; a number they all take, and the verifier prunes the branch that it rules out.
 
 A weak extern that the kernel does not have reads as 0, and a call of it is poisoned (helper 2002000000 and up, the
 form that libbpf gave it): the verifier refuses it only where it can be reached.
@@ -223,6 +226,8 @@ class Externs:
             _INSN.pack_into(code, at, _CALL, _with_source(registers, _PSEUDO_KFUNC_CALL), index, found.type_id)
         elif found is None:
             _put_wide(code, at, 0, 0, 0)
+        elif extern.kind is ExternKind.KFUNC:
+            _put_wide(code, at, 0, found.type_id, 0)
         elif found.type_id:
             fd = module_fds[found.module] if found.module is not None else 0
             _put_wide(code, at, _PSEUDO_BTF_ID, found.type_id, fd)

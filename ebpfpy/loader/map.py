@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import threading
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from ebpfpy.elf.spec import MapSpec
 
-    from .objectbtf import ObjectTypes
-
 _PER_CPU = frozenset(
     {
         MapType.PERCPU_HASH,
@@ -29,30 +28,11 @@ _PER_CPU = frozenset(
         MapType.PERCPU_CGROUP_STORAGE,
     }
 )
+_OF_OBJECTS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
 _BATCH_BYTES = 4 << 20
 _ENOTSUPP = 524  # the kernel's own number, which no C library knows
-_RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
-# types whose kernel code refuses key and value types
-_WITHOUT_BTF = _RINGS | {
-    MapType.PERF_EVENT_ARRAY,
-    MapType.CGROUP_ARRAY,
-    MapType.STACK_TRACE,
-    MapType.ARRAY_OF_MAPS,
-    MapType.HASH_OF_MAPS,
-    MapType.DEVMAP,
-    MapType.DEVMAP_HASH,
-    MapType.CPUMAP,
-    MapType.XSKMAP,
-    MapType.SOCKMAP,
-    MapType.SOCKHASH,
-    MapType.PROG_ARRAY,
-    MapType.QUEUE,
-    MapType.STACK,
-    MapType.BLOOM_FILTER,
-    MapType.REUSEPORT_SOCKARRAY,
-}
 
 
 class Map(MutableMapping[Any, Any]):
@@ -62,6 +42,10 @@ class Map(MutableMapping[Any, Any]):
     Array maps have every index, and nothing can be deleted from them. Iterating goes on through concurrent changes,
     as the
     kernel does: a key that is deleted meanwhile may start the round again.
+
+    What a map keeps as a descriptor (maps in maps, programs in program arrays, sockets, cgroups; keys that are
+    processes or sockets) is given as the object itself, or anything with a ``fileno()``; read back it is the kernel's
+    id.
 
     Owns its descriptor: close it, or use it as a context manager. Safe to share between threads.
 
@@ -75,10 +59,11 @@ class Map(MutableMapping[Any, Any]):
         self.spec = spec
         self.name = spec.name
         self._key = Codec(f"key of map {spec.name}", spec.key_size, spec.key)
-        self._value = Codec(f"value of map {spec.name}", spec.value_size, spec.value)
+        self._value = Codec(f"value of map {spec.name}", spec.value_size, spec.value, number=spec.type in _OF_OBJECTS)
         self._per_cpu = spec.type in _PER_CPU
-        self._memory: mmap.mmap | None = None
+        self._memory: mmap.mmap | memoryview | None = None
         self._lock = threading.Lock()
+        self._struct_ops_value: bytes | None = None
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -111,7 +96,9 @@ class Map(MutableMapping[Any, Any]):
         with self._lock:
             memory, self._memory = self._memory, None
         try:
-            if memory is not None:
+            if isinstance(memory, memoryview):
+                memory.release()
+            elif memory is not None:
                 memory.close()
         except BufferError:
             pass  # somebody still looks at it: it goes with the last view
@@ -204,12 +191,14 @@ class Map(MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         data = self._key.encode(key)
         self._check(data, self.spec.key_size, "key")
+        if not self._delete(data):
+            raise KeyError(key)
+
+    def _delete(self, key: bytes) -> bool:
         try:
-            found = sys.map_delete(self._fd, data)
+            return sys.map_delete(self._fd, key)
         except KernelError as error:
             raise self._named(error) from None
-        if not found:
-            raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
         for key in self._raw_keys():
@@ -264,8 +253,8 @@ class Map(MutableMapping[Any, Any]):
 
     # --- memory --------------------------------------------------------------------------------
 
-    def memory(self) -> mmap.mmap:
-        """The values of an array map as memory (Linux 5.5; `MapFlags.MMAPABLE`), closed with the map.
+    def memory(self) -> mmap.mmap | memoryview:
+        """The values of an array map, or an arena, as memory (Linux 5.5; `MapFlags.MMAPABLE`), closed with the map.
 
         Read-only once the map is frozen.
 
@@ -276,83 +265,107 @@ class Map(MutableMapping[Any, Any]):
             if self._memory is None:
                 if not self.spec.flags & MapFlags.MMAPABLE:
                     raise UnsupportedError(f"map {self.name} cannot be mapped: it lacks the flag MMAPABLE")
-                length = ((self.spec.value_size + 7) & ~7) * self.spec.max_entries
-                protection = mmap.PROT_READ if self.spec.frozen else mmap.PROT_READ | mmap.PROT_WRITE
                 try:
-                    self._memory = mmap.mmap(self.fileno(), length, mmap.MAP_SHARED, protection)
+                    self._memory = self._map_arena() if self.type == MapType.ARENA else self._map_values()
                 except OSError as error:
                     raise kernel_error(error.errno or 0, "mmap", subject=f"map {self.name}") from None
             return self._memory
 
+    def _map_values(self) -> mmap.mmap:
+        length = ((self.spec.value_size + 7) & ~7) * self.spec.max_entries
+        protection = mmap.PROT_READ if self.spec.frozen else mmap.PROT_READ | mmap.PROT_WRITE
+        return mmap.mmap(self.fileno(), length, mmap.MAP_SHARED, protection)
+
+    def _map_arena(self) -> mmap.mmap | memoryview:
+        length = self.spec.max_entries * mmap.PAGESIZE
+        if self.spec.map_extra:  # the address that the arena has to be at
+            from ebpfpy.sys.filemap import map_shared_at
+
+            return memoryview(map_shared_at(self.fileno(), length, self.spec.map_extra)).cast("B")
+        return mmap.mmap(self.fileno(), length, mmap.MAP_SHARED)
+
+    @property
+    def address(self) -> int:
+        """Where `memory` starts in this process: what pointers into an arena count from.
+
+        Raises:
+            UnsupportedError: the map cannot be mapped.
+        """
+        return ctypes.addressof(ctypes.c_char.from_buffer(self.memory()))
+
+    def freeze(self) -> None:
+        """Forbid changes from user space for good (Linux 5.2); programs go on as the map's flags allow.
+
+        Raises:
+            KernelError: EBUSY: the map's memory is in use, and writable.
+        """
+        sys.map_freeze(self._fd, subject=f"map {self.name}")
+
+    # --- queues, stacks, Bloom filters ---------------------------------------------------------
+
+    def push(self, value: Any, *, flags: int = 0) -> None:
+        """Add a value to a queue, a stack or a Bloom filter (Linux 4.20; Bloom filters 5.16).
+
+        Args:
+            value: as everywhere.
+            flags: 2 (BPF_EXIST): a full queue or stack drops its oldest value instead of refusing.
+
+        Raises:
+            KernelError: E2BIG: it is full.
+        """
+        self._check_keyless()
+        try:
+            sys.map_update(self._fd, None, self._value.encode(value), flags=flags)
+        except KernelError as error:
+            raise self._named(error) from None
+
+    def take(self) -> Any:
+        """Take the next value out of a queue or stack, None if it is empty (Linux 4.20)."""
+        self._check_keyless()
+        data = sys.map_lookup_and_delete(self._fd, None, self.spec.value_size)
+        return None if data is None else self._value.decode(data)
+
+    def peek(self) -> Any:
+        """The next value of a queue or stack, which stays there; None if it is empty (Linux 4.20)."""
+        self._check_keyless()
+        data = sys.map_lookup(self._fd, None, self.spec.value_size)
+        return None if data is None else self._value.decode(data)
+
+    def _check_keyless(self) -> None:
+        if self.spec.key_size or not self.spec.value_size:
+            raise UnsupportedError(f"map {self.name} of type {self.type.name} is no queue, stack or Bloom filter")
+
+    # --- struct_ops ----------------------------------------------------------------------------
+
+    @property
+    def struct_ops_value(self) -> bytes:
+        """The single value of a struct_ops map as the kernel wants it, with descriptors of its programs.
+
+        Raises:
+            UnsupportedError: the map is of another type, or was not made by a `Collection`.
+        """
+        if self._struct_ops_value is None:
+            raise UnsupportedError(f"map {self.name} of type {self.type.name} holds no structure of programs")
+        return self._struct_ops_value
+
+    def set_struct_ops_value(self, value: bytes) -> None:
+        """Set what `struct_ops_value` is; `register` gives it to the kernel."""
+        self._struct_ops_value = value
+
+    def register(self) -> None:
+        """Give a struct_ops map its value (Linux 5.6).
+
+        With the flag LINK (6.4) it can then be attached by a link; without, the kernel uses it from now on.
+
+        Raises:
+            KernelError: FileExistsError: the kernel knows something of that name already; EBUSY: registered before.
+        """
+        self.update_bytes(bytes(self.spec.key_size), self.struct_ops_value)
+
+    def unregister(self) -> None:
+        """Take back `register` of a map without the flag LINK; what uses it already goes on using it."""
+        self._delete(bytes(self.spec.key_size))
+
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Give the map a name on a bpf file system, where it outlives the process."""
         sys.obj_pin(self._fd, path)
-
-
-def create_map(spec: MapSpec, types: ObjectTypes | None) -> Map:
-    """Make a map from its blueprint, fill it and freeze it as the blueprint says.
-
-    Args:
-        spec: the blueprint.
-        types: the object's BTF in the kernel, for key and value types; None without.
-
-    Raises:
-        KernelError: the kernel refused.
-    """
-    wanted: dict[str, Any] = {
-        "type": spec.type,
-        "key_size": spec.key_size,
-        "value_size": spec.value_size,
-        "max_entries": real_max_entries(spec),
-        "name": spec.name,
-        "flags": real_flags(spec),
-        "numa_node": spec.numa_node or 0,
-        "map_extra": spec.map_extra,
-    }
-    with_types = _type_attributes(spec, types)
-    try:
-        fd = sys.map_create(**wanted, **with_types)
-    except KernelError as error:
-        if not with_types or isinstance(error, PermissionError):
-            raise
-        fd = sys.map_create(**wanted)  # this kernel's map type, or its BTF, does not go with these types
-    created = Map(fd, spec)
-    try:
-        if spec.contents is not None:
-            created.update_bytes(bytes(spec.key_size), bytes(spec.contents))
-        if spec.frozen:
-            sys.map_freeze(fd, subject=f"map {spec.name}")
-    except BaseException:
-        created.close()
-        raise
-    return created
-
-
-def real_flags(spec: MapSpec) -> int:
-    """The flags to create a map with."""
-    return spec.flags | (MapFlags.NUMA_NODE if spec.numa_node is not None else 0)
-
-
-def real_max_entries(spec: MapSpec) -> int:
-    """The number of elements (ring buffers: of bytes) to create a map with."""
-    if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
-        return sys.possible_cpus()
-    if spec.type in _RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages
-        size = mmap.PAGESIZE
-        while size < spec.max_entries:
-            size *= 2
-        return size
-    return spec.max_entries
-
-
-def _type_attributes(spec: MapSpec, types: ObjectTypes | None) -> dict[str, Any]:
-    if types is None or spec.value is None or spec.type in _WITHOUT_BTF:
-        return {}
-    owner = types.spec
-    if spec.value.spec is not owner or (spec.key is not None and spec.key.spec is not owner):
-        return {}  # types from elsewhere, in a blueprint that was edited: their ids mean something else
-    return {
-        "btf_fd": types.handle.fileno(),
-        "btf_key_type_id": owner.type_id(spec.key) if spec.key is not None else 0,
-        "btf_value_type_id": owner.type_id(spec.value),
-    }

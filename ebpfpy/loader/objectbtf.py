@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ebpfpy import btf
+from ebpfpy import btf, sys
 from ebpfpy.btf.kinds import HEADER_SIZE, INT_SIGNED, VLEN_MASK, Kind, make_info
 from ebpfpy.errors import KernelError
 
@@ -89,8 +89,13 @@ class ObjectTypes(NamedTuple):
     spec: Spec
 
 
-def load_types(types: Spec, *, name: str) -> tuple[ObjectTypes | None, str | None]:
+def load_types(types: Spec, *, name: str, token_fd: int = 0) -> tuple[ObjectTypes | None, str | None]:
     """Load an object's BTF into the kernel, in as new a form as the kernel takes.
+
+    Args:
+        types: the types.
+        name: of the object, for errors.
+        token_fd: descriptor of a BPF token, or 0.
 
     Returns:
         The BTF object, None if the kernel refuses every form; and a note for users, None where nothing is worth saying.
@@ -104,7 +109,8 @@ def load_types(types: Spec, *, name: str) -> tuple[ObjectTypes | None, str | Non
     for step in (btf.Feature(0), *_STEPS):
         missing |= step
         try:
-            handle = btf.Handle.load(btf.sanitize(btf.Spec(blob), missing) if missing else blob, name=name)
+            form = btf.sanitize(btf.Spec(blob), missing) if missing else blob
+            handle = _load(form, name, token_fd)
         except KernelError as error:
             if isinstance(error, PermissionError):
                 raise
@@ -112,6 +118,12 @@ def load_types(types: Spec, *, name: str) -> tuple[ObjectTypes | None, str | Non
         else:
             return ObjectTypes(handle, types), None
     return None, f"loaded without BTF, which this kernel refused: {first}"
+
+
+def _load(blob: bytes, name: str, token_fd: int) -> btf.Handle:
+    if token_fd:
+        return btf.Handle(sys.btf_load(blob, name=name, token_fd=token_fd)[0])
+    return btf.Handle.load(blob, name=name)
 
 
 class _Rewriter:

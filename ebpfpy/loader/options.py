@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ebpfpy import btf
+    from ebpfpy.sys import HasFileno
 
 
 @attrs.frozen
@@ -22,7 +23,8 @@ class ProgramOptions:
             that have no BTF of their own. None: the running kernel's and its modules'. Attach targets always come
             from the running kernel.
         log_level: 0 asks for the verifier's log only after a refusal; 1, 2 and 4 always, as the kernel defines them.
-        log_size: bytes of log at first; it grows until the log fits.
+        log_size: bytes of log at first, where the log is asked for always; it grows until the log fits. After a
+            refusal there is room for 16 MiB at once, of which only what is written costs anything.
     """
 
     kernel_types: Sequence[btf.Spec] | None = None
@@ -49,8 +51,11 @@ class CollectionOptions:
         programs: options for its programs.
         maps: options for its maps.
         cache: the running kernel's types, shared between loads; None: a cache of its own for each load.
+        token: a BPF token that stands in for capabilities, or the bpf file system to make one from: its path, or None
+            for no token (Linux 6.9; see `ebpfpy.sys.token_create`).
     """
 
     programs: ProgramOptions = ProgramOptions()
     maps: MapOptions = MapOptions()
     cache: btf.Cache | None = None
+    token: str | os.PathLike[str] | HasFileno | None = None

@@ -13,7 +13,8 @@ from ebpfpy import sys
 from ebpfpy.errors import InputError
 from ebpfpy.sys import MapFlags, MapType
 
-from .map import Map, create_map, real_flags, real_max_entries
+from .creation import create_map, real_flags, real_max_entries
+from .map import Map
 
 if TYPE_CHECKING:
     from ebpfpy.elf.spec import MapSpec
@@ -24,7 +25,7 @@ _READ_ONLY_FOR_PROGRAMS = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH})
 _ATTEMPTS = 8
 
 
-def shared_map(path: str, spec: MapSpec, types: ObjectTypes | None) -> tuple[Map, bool]:
+def shared_map(path: str, spec: MapSpec, types: ObjectTypes | None, *, token_fd: int = 0) -> tuple[Map, bool]:
     """The map pinned at `path`; where nothing is, a new one that is then pinned there.
 
     Loaders that do this at the same time get one map: who comes second takes the first one's.
@@ -40,7 +41,7 @@ def shared_map(path: str, spec: MapSpec, types: ObjectTypes | None) -> tuple[Map
         found = pinned_map(path, spec)
         if found is not None:
             return found, False
-        created = create_map(spec, types)
+        created = create_map(spec, types, token_fd=token_fd)
         try:
             created.pin(path)
         except FileExistsError:
@@ -87,6 +88,8 @@ def _check(fd: sys.Fd, path: str, spec: MapSpec) -> None:
         "value_size": (info.value_size, spec.value_size),
         "max_entries": (info.max_entries, real_max_entries(spec)),
     }
+    if info.map_extra:  # 0 also where the kernel does not say
+        pairs["map_extra"] = (info.map_extra, spec.map_extra)
     differences = [f"{field} is {there} there, {here} here" for field, (there, here) in pairs.items() if there != here]
     if info.map_flags != flags:
         differences.append(f"flags are {info.map_flags:#x} there, {flags:#x} here")

@@ -48,6 +48,7 @@ _PREFIXES = {
     AttachType.TRACE_FENTRY: ("", Kind.FUNC),
     AttachType.TRACE_FEXIT: ("", Kind.FUNC),
     AttachType.MODIFY_RETURN: ("", Kind.FUNC),
+    AttachType.TRACE_FSESSION: ("", Kind.FUNC),
 }
 
 

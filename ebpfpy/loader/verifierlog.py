@@ -3,6 +3,23 @@
 The reason is the last line that is no statistics. Lines of the form "processed 12 insns (limit ...)
 max_states_per_insn" and "verification time", "stack depth" close a log; blank lines do not count.
 
+Since Linux 7.3 a report in sections follows that line::
+
+    R0 !read_ok
+
+    Verification failed: Register Type Safety: Unreadable register
+
+    Reason:
+      R0 has never been initialized on this path, so the verifier cannot use it as an input.
+
+    At:
+      insn 0
+
+There the line and the report's reason are taken together: "R0 !read_ok: R0 has never been initialized ...".
+
+Which instruction it was is in the report, or in the last line of the form "12: (85) call ..."; the object's line
+information says where in the source that is.
+
 A CO-RE relocation without an answer left a call of a helper that does not exist, and so did a call of a weak kernel
 function that the kernel does not have; the verifier's complaint about "func
 unknown#195896080" is replaced by what the relocation asked for and why nothing answered.
@@ -11,30 +28,102 @@ unknown#195896080" is replaced by what the relocation asked for and why nothing 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from ebpfpy import asm
 from ebpfpy.core import POISON_CALL
+from ebpfpy.elf.spec import ReferenceKind
+from ebpfpy.errors import BtfError
+from ebpfpy.sys import since
 
 from .externs import POISONED_FUNCTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ebpfpy import btf
     from ebpfpy.core import Fixup
+    from ebpfpy.elf.spec import ProgramSpec
 
 _STATISTICS = re.compile(r"^(processed \d+ insns|verification time \d|stack depth \d|mark_precise|peak_states)")
 _POISONED_INSN = re.compile(rf"^(\d+): \(85\) call unknown#{POISON_CALL}", re.MULTILINE)
 _POISON_COMPLAINT = re.compile(rf"^.*invalid func unknown#{POISON_CALL}.*$", re.MULTILINE)
+
+_REPORT = re.compile(r"^Verification failed: (.*)$", re.MULTILINE)
+_REASON = re.compile(r"^Reason:\n((?:[ \t]+\S.*\n?)+)", re.MULTILINE)
+_AT_INSN = re.compile(r"^At:\n\s+insn (\d+)", re.MULTILINE)
+_INSN = re.compile(r"^(\d+): \([0-9a-f]{2}\) ", re.MULTILINE)
+_NAMED_INSN = re.compile(r"\binsn (\d+)")
+_NO_HELPER = re.compile(r"invalid func unknown#(\d{1,3})$", re.MULTILINE)
+_NO_CALLBACKS = re.compile(r"number of funcs in func_info doesn't match|bpf_ld_imm64|BPF_LD_IMM64")
+_CONTINUATIONS = ("offset is outside of the packet", "is outside of the allowed memory range", "has no valid kptr")
+_COLUMN_BITS = 10  # of the word with line and column
 
 _MISSING_FUNCTION = re.compile(rf"^.*invalid func unknown#({POISONED_FUNCTION // 1_000_000}\d{{6}}).*$", re.MULTILINE)
 
 
 def reason(log: str) -> str:
     """The verifier's reason: one line, "" for an empty log."""
+    report = _REPORT.search(log)
+    if report is not None:
+        before = _last_line(log[: report.start()])
+        text = _REASON.search(log, report.end())
+        why = " ".join(text[1].split()) if text is not None else report[1].strip()
+        return f"{before}: {why}" if before else why
+    last = _last_line(log)
+    if last.endswith(_CONTINUATIONS):  # the line before says of what
+        before = _last_line(log[: log.rindex(last)])
+        return f"{before}: {last}" if before and not _INSN.match(before) else last
+    return last
+
+
+def _last_line(log: str) -> str:
     for line in reversed(log.splitlines()):
         if line.strip() and not _STATISTICS.match(line):
             return line.strip()
     return ""
+
+
+def failing_insn(log: str) -> int | None:
+    """The index of the instruction that the verifier objects to, None where the log does not say."""
+    report = _REPORT.search(log)
+    found = _AT_INSN.search(log, report.end()) if report is not None else None
+    if found is None:
+        for found in _INSN.finditer(log):  # noqa: B007  the last one counts
+            pass
+    if found is None:
+        found = _NAMED_INSN.search(_last_line(log))
+    return int(found[1]) if found is not None else None
+
+
+def source_line(log: str, spec: ProgramSpec, types: btf.Spec | None) -> str | None:
+    """Where in the source that instruction is from: "probe.bpf.c:12: return *p;"; None where it is not known."""
+    at = failing_insn(log)
+    if at is None or types is None:
+        return None
+    index = bisect_right(spec.line_infos, at, key=lambda row: row[0]) - 1
+    if index < 0:
+        return None
+    _, file, text, place = spec.line_infos[index]
+    try:
+        return f"{types.string(file)}:{place >> _COLUMN_BITS}: {types.string(text).strip()}"
+    except BtfError:
+        return None
+
+
+def hint(log: str, spec: ProgramSpec) -> str | None:
+    """What to do about a refusal, where its cause is a kernel without something."""
+    helper = _NO_HELPER.search(log)
+    if helper is not None:
+        number = int(helper[1])
+        name = asm.helper_name(number)
+        minimum = since.helper_since(number)
+        if name is not None and minimum is not None:
+            return f"this kernel has no helper {name}: Linux {minimum} has"
+    if any(each.kind is ReferenceKind.FUNCTION for each in spec.references) and _NO_CALLBACKS.search(log):
+        return "this kernel may not know functions as arguments (callbacks): Linux 5.13 does"
+    return None
 
 
 def explain_poison(log: str, fixups: Sequence[Fixup]) -> tuple[str, Fixup | None]:

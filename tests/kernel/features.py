@@ -13,6 +13,7 @@ from functools import cache
 import pytest
 
 from ebpfpy import asm, btf, sys
+from ebpfpy import features as ebpf_features
 from ebpfpy.errors import KernelError, NotFoundError
 
 RETURN_0 = asm.encode([asm.mov_imm(0, 0), asm.exit_()], python.byteorder)
@@ -27,6 +28,23 @@ def require(missing):
     if os.environ.get("EBPFPY_VM"):
         pytest.fail(f"this virtual machine lacks what it is there for: {missing}", pytrace=False)
     pytest.skip(missing)
+
+
+def since(version, missing):
+    """Skip when *missing* names a feature; fail on those of our own virtual machines whose kernel must have it.
+
+    Args:
+        version: the first kernel with the feature, "6.9".
+        missing: what is missing, or None.
+    """
+    machine = os.environ.get("EBPFPY_VM", "")
+    if missing is not None and machine and _numbers(machine) < _numbers(version):
+        pytest.skip(missing)
+    require(missing)
+
+
+def _numbers(version):
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 @cache
@@ -106,3 +124,20 @@ def require_modules():
 def require_module_tracing():
     """The test attaches to functions of modules."""
     require(no_modules() or no_module_types() or no_fentry())
+
+
+_OBJECTS = {
+    "subprogs": ("loop", "5.17"),
+    "core_kinds": ("get_current_task_btf", "5.11"),
+    "core_linked": ("get_current_task_btf", "5.11"),
+    "core_verdict": ("get_current_task_btf", "5.11"),
+}
+"""Objects that call a helper which not every kernel here has."""
+
+
+def require_object(name):
+    """The test loads an object of testdata whole."""
+    helper, version = _OBJECTS.get(name.partition(".")[0].partition("-")[0], (None, None))
+    if helper is not None:
+        support = ebpf_features.have_helper(sys.ProgramType.RAW_TRACEPOINT, helper)
+        since(version, None if support else f"this kernel has no {support.feature}")

@@ -66,6 +66,18 @@ NEWER = {
     "bpf_link_info.netfilter": "6.4",
     "bpf_link_info.tcx": "6.6",
     "bpf_link_info.netkit": "6.7",
+    "bpf_link_info.iter.cgroup": "6.1",
+    "bpf_link_info.iter.task": "6.1",
+    "bpf_link_info.kprobe_multi": "6.6",
+    "bpf_link_info.uprobe_multi": "6.8",
+    "bpf_link_info.perf_event": "6.6",
+    "bpf_link_info.sockmap": "6.10",
+    "relative_fd": "6.6",
+    "expected_revision": "6.6",
+    "query.prog_attach_flags": "6.0",
+    "query.link_ids": "6.6",
+    "query.link_attach_flags": "6.6",
+    "query.revision": "6.6",
 }
 """A field named here may be missing from the running kernel, and everything inside it."""
 

@@ -133,3 +133,23 @@ def test_a_value_that_does_not_fit_is_an_input_error_and_changes_nothing(name, v
 def test_variables_show_where_they_are():
     with ebpfpy.load_collection(path_of("globals.bpf.o")) as collection:
         assert repr(collection.variables["extra"]) == "<Variable extra in .data.extra>"
+
+
+def test_a_section_can_be_enlarged_before_loading_and_the_rest_is_zero():
+    spec = ebpfpy.load_collection_spec(path_of("globals.bpf.o"))
+    section = spec.maps[".data.extra"]
+    section.value_size = 4096
+    section.value = None
+    with ebpfpy.Collection(spec) as collection:
+        memory = collection.maps[".data.extra"].memory()
+        assert len(memory) == 4096
+        assert int.from_bytes(memory[:4], "little") == 77
+        assert not any(memory[4:])
+
+
+def test_static_variables_are_variables_too():
+    with ebpfpy.load_collection(path_of("globals.bpf.o")) as collection:
+        collection.variables["static_second"].set(1000)
+        assert collection.variables["static_second"].get() == 1000
+        assert collection.variables["static_constant"].get() == -5
+        assert collection.variables["static_constant"].read_only

@@ -240,6 +240,34 @@ def test_setting_a_variable_changes_its_map_and_not_a_copy():
         spec.variables["only_pid"].set(1 << 32)
 
 
+@pytest.mark.parametrize("name", ["globals-clang14-el.o", "globals-clang19-eb.o"])
+def test_a_variable_of_any_type_is_set_as_a_python_value_in_the_objects_byte_order(name):
+    variables = load(name).variables
+    values = {
+        "greeting": "bye",
+        "numbers": [5, 6],
+        "pair": {"left": 9, "right": -9},
+        "mode": "MODE_OFF",
+        "enabled": False,
+        "negative": -7,
+        "quad": 1 << 63,
+    }
+    for variable, value in values.items():
+        variables[variable].set(value)
+    read = {variable: variables[variable].get() for variable in values}
+    assert read == {**values, "numbers": [5, 6, 0, 0]}
+    order = variables["quad"].byte_order
+    assert variables["quad"].value == (1 << 63).to_bytes(8, order)
+    for variable, value in (("numbers", [0] * 5), ("pair", {"middle": 1}), ("mode", "MODE_NONE"), ("greeting", None)):
+        with pytest.raises(InputError):
+            variables[variable].set(value)
+    assert {variable: variables[variable].get() for variable in values} == read
+    variables["quad"].type = None
+    assert variables["quad"].get() == (1 << 63).to_bytes(8, order)
+    with pytest.raises(InputError, match="variable quad has no BTF type"):
+        variables["quad"].set([1])
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_static_variables_are_referenced_at_their_byte(variant):
     spec = load(f"globals-{variant}.o")

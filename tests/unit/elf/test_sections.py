@@ -23,6 +23,15 @@ CASES = [
     ("fentry/tun:tun_chr_open", "TRACING", "TRACE_FENTRY", 0, "tun_chr_open", "tun"),
     ("fexit.s/vfs_read", "TRACING", "TRACE_FEXIT", ProgramFlags.SLEEPABLE, "vfs_read", None),
     ("fmod_ret/m:f", "TRACING", "MODIFY_RETURN", 0, "f", "m"),
+    ("fsession/m:f", "TRACING", "TRACE_FSESSION", 0, "f", "m"),
+    (
+        "uprobe.session.s/libc.so.6:get*",
+        "KPROBE",
+        "TRACE_UPROBE_SESSION",
+        ProgramFlags.SLEEPABLE,
+        "libc.so.6:get*",
+        None,
+    ),
     ("fexit/:f", "TRACING", "TRACE_FEXIT", 0, "f", ""),
     ("lsm.s/bpf", "LSM", "LSM_MAC", ProgramFlags.SLEEPABLE, "bpf", None),
     ("lsm_cgroup/socket_bind", "LSM", "LSM_CGROUP", 0, "socket_bind", None),
@@ -61,6 +70,13 @@ def test_a_question_mark_changes_autoload_only(row):
 )
 def test_other_names_mean_nothing(name):
     assert match(name) is None
+
+
+def test_a_suffix_alone_decides_whether_programs_may_sleep_or_take_fragments():
+    for kind in TABLE:
+        head = kind.pattern.partition("/")[0]
+        assert bool(kind.flags & ProgramFlags.SLEEPABLE) == (head.endswith(".s") or head == "syscall"), kind.pattern
+        assert bool(kind.flags & ProgramFlags.XDP_HAS_FRAGS) == head.endswith(".frags"), kind.pattern
 
 
 def test_no_two_rows_of_the_table_have_the_same_name():

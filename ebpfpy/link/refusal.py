@@ -1,0 +1,124 @@
+"""What a refusal of the kernel to attach means: asked after it, never before a success.
+
+Whether the kernel has a kind of link at all stands in its own types: ``enum bpf_link_type`` and ``enum
+bpf_attach_type`` list what it was built from, whatever its version says.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
+from ebpfpy.sys.since import LINK_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ebpfpy.loader import Program
+    from ebpfpy.sys import AttachType, LinkType, ProgramType
+
+ENOTSUPP: Final = 524
+"""The kernel's own error number, which no C library knows."""
+_UNKNOWN: Final = frozenset((errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP))
+
+
+@contextmanager
+def attaching(
+    text: str,
+    link_type: LinkType | None = None,
+    *,
+    feature: str | None = None,
+    attach_type: AttachType | None = None,
+    have: Callable[[], object] | None = None,
+    minimum: str | None = None,
+    hints: Mapping[int, str] | None = None,
+) -> Iterator[None]:
+    """Let a refusal name what was attached where, and what is missing.
+
+    Args:
+        text: what is attached where.
+        link_type: the kind of link that it needs.
+        feature: what to call that; default: by the kind of link.
+        attach_type: what else the kernel must know.
+        have: asks the kernel for the feature: one that it knows may not be configured.
+        minimum: the first kernel that has it; default: by the kind of link.
+        hints: what an error number means here.
+
+    Raises:
+        UnsupportedError: the kernel does not know the kind of link.
+        KernelError: it refused for another reason; its hint says which, if it is known.
+    """
+    try:
+        yield
+    except KernelError as error:
+        error.subject = error.subject or text
+        if error.errno in _UNKNOWN and (lacks(link_type, attach_type) or _denied(have)):
+            feature = feature or (f"{link_type.name.lower()} links" if link_type is not None else "this")
+            raise missing(text, feature, minimum or LINK_TYPES.get(link_type or 0)) from error
+        error.hint = (hints or {}).get(error.errno or 0) or error.hint
+        raise
+
+
+def _denied(have: Callable[[], object] | None) -> bool:
+    """Whether the kernel says that it does not have a feature; False if it does not answer."""
+    try:
+        return have is not None and not have()
+    except KernelError:
+        return False
+
+
+def missing(text: str, feature: str, minimum: str | None) -> UnsupportedError:
+    """The error that says what the kernel does not have, to be raised."""
+    first = f" (Linux {minimum} and newer have them, if configured)" if minimum else ""
+    return UnsupportedError(f"{text}: this kernel has no {feature}{first}", feature=feature, minimum=minimum)
+
+
+def lacks(link_type: LinkType | None, attach_type: AttachType | None = None) -> bool:
+    """Whether the kernel's own types say that it does not know a kind of link, or of attaching; False if in doubt."""
+    for enum, member in (
+        ("bpf_link_type", f"BPF_LINK_TYPE_{link_type.name}" if link_type is not None else None),
+        ("bpf_attach_type", f"BPF_{attach_type.name}" if attach_type is not None else None),
+    ):
+        if member is not None and (known := _enumerators(enum)) and member not in known:
+            return True
+    return False
+
+
+@cache
+def _enumerators(enum: str) -> frozenset[str]:
+    """Names in an enumeration of the running kernel; none if its types cannot be had."""
+    from ebpfpy import btf
+
+    try:
+        return frozenset(each.name for each in btf.load_kernel_spec().type_by_name(enum, btf.Enum).enumerators)
+    except (EbpfError, OSError):
+        return frozenset()
+
+
+def check_type(program: Program, what: str, *types: ProgramType) -> None:
+    """Refuse a program of another type.
+
+    Args:
+        program: to be attached.
+        what: what those types are for, in words ("tracing").
+        types: any of these.
+
+    Raises:
+        InputError: it is of none of these types.
+    """
+    if program.type not in types:
+        section = f" ({program.spec.section})" if program.spec.section else f" ({program.type.name})"
+        raise InputError(f"program {program.name}{section} is not for {what}")
+
+
+def check_cookie(cookie: int, what: str = "cookie") -> None:
+    """Refuse a number that the kernel's 64 bits do not hold.
+
+    Raises:
+        InputError: it is negative or too large.
+    """
+    if not 0 <= cookie < 1 << 64:
+        raise InputError(f"{what} {cookie} is no unsigned number of 64 bits")

@@ -1,0 +1,215 @@
+"""Making maps: blueprint -> kernel object, and why the kernel would not.
+
+A map is made with the BTF types of its key and value if the object has them. Some types of maps refuse such types, and
+old kernels refuse some BTF: then it is made without. A map of maps is made with a template of the maps inside, which
+the kernel needs only for that moment.
+
+Why a map was refused (EINVAL, mostly) is looked for afterwards: what the map's type demands, then whether the kernel
+has the type and the flags at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from ebpfpy import sys
+from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
+from ebpfpy.sys import MapFlags, MapType
+
+from .map import Map
+
+if TYPE_CHECKING:
+    from ebpfpy.elf.spec import MapSpec
+
+    from .objectbtf import ObjectTypes
+
+_RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
+_CGROUP_STORAGE = frozenset({MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE})
+_WITHOUT_ENTRIES = _LOCAL_STORAGE | _CGROUP_STORAGE
+_WITHOUT_KEYS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER}) | _RINGS
+_INDEXED = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS})
+# types whose kernel code refuses key and value types
+_WITHOUT_BTF = (
+    _RINGS
+    | _OF_MAPS
+    | {
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.STACK_TRACE,
+        MapType.DEVMAP,
+        MapType.DEVMAP_HASH,
+        MapType.CPUMAP,
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+        MapType.PROG_ARRAY,
+        MapType.QUEUE,
+        MapType.STACK,
+        MapType.BLOOM_FILTER,
+        MapType.REUSEPORT_SOCKARRAY,
+        MapType.ARENA,
+    }
+)
+
+
+def create_map(
+    spec: MapSpec, types: ObjectTypes | None, *, token_fd: int = 0, kernel_value_id: int = 0, module_btf_fd: int = 0
+) -> Map:
+    """Make a map from its blueprint, fill it and freeze it as the blueprint says.
+
+    What `MapSpec.slots` names is not put in: that is for who knows the other maps and the programs.
+
+    Args:
+        spec: the blueprint.
+        types: the object's BTF in the kernel, for key and value types; None without.
+        token_fd: descriptor of a BPF token, or 0.
+        kernel_value_id: type id of a struct_ops map's value in the kernel's BTF, or 0.
+        module_btf_fd: descriptor of the module's BTF that `kernel_value_id` is of, or 0 for the kernel's own.
+
+    Raises:
+        InputError: a map of maps that does not say what is inside.
+        KernelError: the kernel refused; the hint says why where that could be found out.
+    """
+    with ExitStack() as until_made:
+        wanted: dict[str, Any] = {
+            "type": spec.type,
+            "key_size": spec.key_size,
+            "value_size": spec.value_size,
+            "max_entries": real_max_entries(spec),
+            "name": spec.name,
+            "flags": real_flags(spec),
+            "numa_node": spec.numa_node or 0,
+            "map_extra": spec.map_extra,
+            "token_fd": token_fd,
+        }
+        if spec.type in _OF_MAPS:
+            if spec.inner is None:
+                raise InputError(f"map {spec.name} of maps does not say what is inside: set its blueprint's `inner`")
+            inner = until_made.enter_context(create_map(spec.inner, types, token_fd=token_fd))
+            wanted["inner_map_fd"] = inner.fileno()
+        if kernel_value_id:
+            wanted["btf_vmlinux_value_type_id"] = kernel_value_id
+            wanted["value_type_btf_obj_fd"] = module_btf_fd
+            wanted["btf_fd"] = types.handle.fileno() if types is not None else 0
+        with_types = {} if kernel_value_id else _type_attributes(spec, types)
+        fd = _create(spec, wanted, with_types)
+    created = Map(fd, spec)
+    try:
+        if spec.type == MapType.ARENA:
+            _fill_arena(created, bytes(spec.contents or b""))
+        elif spec.contents is not None and not kernel_value_id:
+            created.update_bytes(bytes(spec.key_size), bytes(spec.contents).ljust(spec.value_size, b"\0"))
+        if spec.frozen:
+            sys.map_freeze(fd, subject=f"map {spec.name}")
+    except BaseException:
+        created.close()
+        raise
+    return created
+
+
+def _fill_arena(arena: Map, contents: bytes) -> None:
+    memory = arena.memory()  # programs can be loaded only when the arena has its place in memory
+    if len(contents) > len(memory):
+        raise InputError(f"arena {arena.name} of {len(memory)} bytes has variables of {len(contents)}")
+    memory[: len(contents)] = contents
+
+
+def _create(spec: MapSpec, wanted: dict[str, Any], with_types: dict[str, Any]) -> sys.Fd:
+    try:
+        return sys.map_create(**wanted, **with_types)
+    except KernelError as error:
+        if with_types and not isinstance(error, PermissionError):
+            try:  # this kernel's map type, or its BTF, does not go with these types
+                return sys.map_create(**wanted)
+            except KernelError as second:
+                error = second
+        error.hint = _reason(spec, error) or error.hint
+        raise error from None
+
+
+def _reason(spec: MapSpec, error: KernelError) -> str | None:
+    """Why the kernel refused a map, where that can be said."""
+    if isinstance(error, PermissionError):
+        return None
+    if error.errno == errno.ENOMEM:
+        entry = spec.key_size + spec.value_size
+        return f"there is no memory for {real_max_entries(spec)} entries of {entry} bytes"
+    if error.errno not in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, 524):
+        return None
+    try:
+        return _demand(spec) or _missing(spec)
+    except EbpfError:  # the kernel does not say: neither do we
+        return None
+
+
+def _demand(spec: MapSpec) -> str | None:
+    """What the map's type demands and the blueprint lacks."""
+    kind, name = spec.type, spec.type.name
+    without_entries = kind in _WITHOUT_ENTRIES
+    if without_entries != (real_max_entries(spec) == 0):
+        return f"a {name} has no max_entries: it must be 0" if without_entries else "max_entries is 0"
+    if kind in _WITHOUT_KEYS and spec.key_size:
+        return f"a {name} has no keys, but key_size is {spec.key_size}"
+    if kind in _INDEXED and spec.key_size != 4:
+        return f"the keys of a {name} are 4 bytes, not {spec.key_size}"
+    if (kind == MapType.LPM_TRIE or kind in _LOCAL_STORAGE) and not spec.flags & MapFlags.NO_PREALLOC:
+        return f"a {name} needs the flag BPF_F_NO_PREALLOC"
+    if kind in _LOCAL_STORAGE and spec.value is None:
+        return f"a {name} needs BTF types of key and value"
+    if kind == MapType.ARENA and not spec.flags & MapFlags.MMAPABLE:
+        return "an ARENA needs the flag BPF_F_MMAPABLE"
+    if not spec.value_size and kind not in _RINGS and kind != MapType.ARENA:
+        return "value_size is 0"
+    return None
+
+
+def _missing(spec: MapSpec) -> str | None:
+    """The map's type or the flag that this kernel does not have."""
+    from ebpfpy import features
+
+    try:
+        features.have_map_type(spec.type).require()
+        for flag in MapFlags:
+            if flag & spec.flags:
+                try:
+                    features.have_map_flag(flag).require()
+                except InputError:  # one that cannot be asked for
+                    continue
+    except UnsupportedError as error:
+        return str(error)
+    return None
+
+
+def real_flags(spec: MapSpec) -> int:
+    """The flags to create a map with."""
+    return spec.flags | (MapFlags.NUMA_NODE if spec.numa_node is not None else 0)
+
+
+def real_max_entries(spec: MapSpec) -> int:
+    """The number of elements (ring buffers: of bytes) to create a map with."""
+    if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
+        return sys.possible_cpus()
+    if spec.type in _RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages
+        size = mmap.PAGESIZE
+        while size < spec.max_entries:
+            size *= 2
+        return size
+    return spec.max_entries
+
+
+def _type_attributes(spec: MapSpec, types: ObjectTypes | None) -> dict[str, Any]:
+    if types is None or spec.value is None or spec.type in _WITHOUT_BTF:
+        return {}
+    owner = types.spec
+    if spec.value.spec is not owner or (spec.key is not None and spec.key.spec is not owner):
+        return {}  # types from elsewhere, in a blueprint that was edited: their ids mean something else
+    return {
+        "btf_fd": types.handle.fileno(),
+        "btf_key_type_id": owner.type_id(spec.key) if spec.key is not None else 0,
+        "btf_value_type_id": owner.type_id(spec.value),
+    }

@@ -1,0 +1,256 @@
+"""Loading programs: blueprint -> relocated code -> BPF_PROG_LOAD."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import sys as _sys
+from typing import TYPE_CHECKING, Any
+
+from ebpfpy import core, sys
+from ebpfpy.elf.spec import ReferenceKind
+from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, verifier_error
+from ebpfpy.sys import ProgramType
+
+from . import structops, verifierlog
+from .program import Program
+from .programtarget import find_in_program
+from .target import AttachTarget, find_target, needs_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebpfpy import btf
+    from ebpfpy.elf.spec import ProgramSpec
+
+    from .externs import Externs
+    from .map import Map
+    from .objectbtf import ObjectTypes
+    from .options import ProgramOptions
+
+_LOG_AFTER_REFUSAL = (1 << 24) - 1
+"""Bytes: the most that kernels before 5.16 take, and more than most logs have."""
+_MAX_LOG = 1 << 30
+_PSEUDO_MAP_FD = 1
+_PSEUDO_MAP_VALUE = 2
+# u8 opcode, u8 registers, s16 off, s32 imm
+_INSN = struct.Struct("=BBhi")
+
+
+class ProgramLoader:
+    """Loads the programs of one collection: what they share is worked out once.
+
+    Args:
+        options: for all programs.
+        cache: the running kernel's types.
+        maps: the collection's maps, by name.
+        types: the object's BTF in the kernel, None without.
+        externs: what the kernel supplies to the programs.
+        token_fd: descriptor of a BPF token, or 0.
+
+    A context manager: while it is open it keeps descriptors of the BTF objects of the modules that programs need, one
+    for each module.
+    """
+
+    def __init__(
+        self,
+        options: ProgramOptions,
+        cache: btf.Cache,
+        maps: Mapping[str, Map],
+        types: ObjectTypes | None,
+        externs: Externs,
+        *,
+        token_fd: int = 0,
+    ) -> None:
+        self._options = options
+        self._cache = cache
+        self._maps = maps
+        self._types = types
+        self._externs = externs
+        self._token_fd = token_fd
+        self._relocators: dict[str | None, core.Relocator] = {}
+        self._handles: dict[str, btf.Handle] = {}
+
+    def __enter__(self) -> ProgramLoader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles.values():
+            handle.close()
+        self._handles.clear()
+
+    def _module_fd(self, module: str) -> int:
+        handle = self._handles.get(module)
+        if handle is None:
+            handle = self._handles[module] = self._cache.module_handle(module)
+        return handle.fileno()
+
+    def load(self, spec: ProgramSpec) -> Program:
+        """Load one program.
+
+        Raises:
+            TargetNotFoundError, AmbiguousTargetError: what it attaches to.
+            RelocationError: a CO-RE relocation that cannot be carried out.
+            VerifierError: the verifier refused it.
+            KernelError: the kernel refused it otherwise.
+            UnsupportedError: it needs what this library or machine does not do.
+        """
+        if spec.byte_order != _sys.byteorder:
+            raise UnsupportedError(
+                f"program {spec.name}: {spec.byte_order}-endian code cannot be loaded"
+                f" on this {_sys.byteorder}-endian machine"
+            )
+        if spec.type == ProgramType.UNSPEC:
+            raise UnsupportedError(
+                f"program {spec.name}: section {spec.section!r} does not say what type of program it is; set spec.type"
+            )
+        target, wanted = self._find_target(spec)
+        fixups = self._relocate(spec, target)
+        code = bytearray(core.patch(spec.code, fixups, spec.byte_order))
+        module_fds = self._refer(spec, code)
+        fd, log = self._load(spec, bytes(code), wanted, module_fds, fixups)
+        return Program(fd, spec, target, fixups, log)
+
+    def _find_target(self, spec: ProgramSpec) -> tuple[AttachTarget | None, dict[str, int]]:
+        """What the program is loaded for, and what BPF_PROG_LOAD has to be told about it."""
+        expected = int(spec.attach_type or 0)
+        if spec.type == ProgramType.EXT or spec.attach_target is not None:
+            found, fd = find_in_program(spec)
+            return found, {
+                "expected_attach_type": expected,
+                "attach_btf_id": found.type_id,
+                "attach_prog_fd": fd,
+            }
+        if spec.type == ProgramType.STRUCT_OPS:
+            operations, number = structops.program_target(self._cache, spec)
+            target = AttachTarget(spec.attach_to, operations.type_id, operations.module)
+            return target, {"expected_attach_type": number, **self._in_kernel(target)}
+        if spec.type in (ProgramType.TRACING, ProgramType.LSM) and needs_target(spec.attach_type):
+            assert spec.attach_type is not None
+            target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module)
+            return target, {"expected_attach_type": expected, **self._in_kernel(target)}
+        return None, {"expected_attach_type": expected}
+
+    def _in_kernel(self, target: AttachTarget) -> dict[str, int]:
+        module_fd = self._module_fd(target.module) if target.module else 0
+        return {"attach_btf_id": target.type_id, "attach_btf_obj_fd": module_fd}
+
+    def _relocate(self, spec: ProgramSpec, target: AttachTarget | None) -> tuple[core.Fixup, ...]:
+        if not spec.relocations:
+            return ()
+        module = target.module if target is not None else None
+        relocator = self._relocator(module)
+        fixups = relocator.relocate(spec.relocations, prefer_module=module or spec.attach_module)
+        return tuple(fixups)
+
+    def _relocator(self, module: str | None) -> core.Relocator:
+        """The relocator for programs that attach to `module`."""
+        given = self._options.kernel_types
+        key = None if given is not None else module
+        found = self._relocators.get(key)
+        if found is None:
+            if given is not None:
+                found = core.Relocator(given)
+            else:
+                own = [self._cache.module(module)] if module is not None else []
+                found = core.Relocator([self._cache.kernel(), *own], fallback=self._cache.modules)
+            self._relocators[key] = found
+        return found
+
+    def _refer(self, spec: ProgramSpec, code: bytearray) -> dict[str, int]:
+        """Resolve the instructions that refer to maps and externs.
+
+        Returns:
+            Descriptors of the modules' BTF objects, in the order of ``fd_array`` from index 1.
+        """
+        unresolved = [each for each in spec.references if each.kind is ReferenceKind.UNRESOLVED]
+        for reference in unresolved:
+            if reference.name not in self._externs:
+                raise UnsupportedError(
+                    f"program {spec.name}: instruction {reference.insn} refers to {reference.name!r}, which the object"
+                    " neither defines nor declares as __ksym or __kconfig",
+                    feature="undefined symbols",
+                )
+        modules = {self._externs.module(reference.name) for reference in unresolved}
+        module_fds = {module: self._module_fd(module) for module in sorted(filter(None, modules))}
+        map_fds = {name: each.fileno() for name, each in self._maps.items()}
+        for reference in spec.references:
+            if reference.kind is ReferenceKind.UNRESOLVED:
+                self._externs.write(code, reference.insn, reference.name, maps=map_fds, module_fds=module_fds)
+            elif reference.kind is not ReferenceKind.FUNCTION:
+                fd = map_fds.get(reference.name)
+                if fd is None:
+                    raise InputError(f"program {spec.name} refers to map {reference.name!r}, which is not there")
+                value = reference.kind is ReferenceKind.MAP_VALUE
+                _put_map(code, reference.insn * 8, fd, reference.offset if value else None)
+        return module_fds
+
+    def _load(
+        self,
+        spec: ProgramSpec,
+        code: bytes,
+        wanted: Mapping[str, int],
+        module_fds: Mapping[str, int],
+        fixups: tuple[core.Fixup, ...],
+    ) -> tuple[sys.Fd, str]:
+        """Load the code: without a log unless one is asked for, and after a refusal once more with one."""
+        arguments: dict[str, Any] = {
+            "type": spec.type,
+            "insns": code,
+            "license": spec.license,
+            "name": spec.name,
+            "flags": spec.flags,
+            "fd_array": (0, *module_fds.values()) if module_fds else (),
+            "token_fd": self._token_fd,
+            **wanted,
+        }
+        if self._types is not None and spec.func_infos:
+            arguments["prog_btf_fd"] = self._types.handle.fileno()
+            arguments["func_info"] = _records(spec.func_infos, 2)
+            arguments["line_info"] = _records(spec.line_infos, 4)
+        asked = self._options.log_level
+        level, size = asked, self._options.log_size
+        while True:
+            try:
+                fd, log = sys.prog_load(**arguments, log_level=level, log_size=size if level else 0)
+            except KernelError as error:
+                if error.errno == errno.ENOSPC and level and size < _MAX_LOG:
+                    size = min(_MAX_LOG, max(error.log_true_size, size * 2, _LOG_AFTER_REFUSAL))
+                elif not level and error.errno != errno.EPERM:
+                    level, size = 1, max(size, _LOG_AFTER_REFUSAL)
+                else:
+                    raise self._refused(spec, error, fixups) from None
+            else:
+                return fd, log if asked else ""
+
+    def _refused(self, spec: ProgramSpec, error: KernelError, fixups: tuple[core.Fixup, ...]) -> EbpfError:
+        log, poison = verifierlog.explain_poison(error.log, fixups)
+        log, missing = verifierlog.explain_missing(log, self._externs.names)
+        why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)
+        if not why:
+            error.subject = f"program {spec.name} ({spec.section})"
+            return error
+        refused = verifier_error(
+            error.errno or 0,
+            program=spec.name,
+            log=log,
+            reason=why,
+            hint=verifierlog.hint(log, spec) or error.hint,
+        )
+        types = self._types.spec if self._types is not None else None
+        refused.source_line = verifierlog.source_line(log, spec, types)
+        return refused
+
+
+def _records(rows: tuple[tuple[int, ...], ...], fields: int) -> sys.Records:
+    pack = struct.Struct(f"={fields}I").pack
+    return sys.Records(b"".join([pack(*row) for row in rows]), 4 * fields)
+
+
+def _put_map(code: bytearray, at: int, fd: int, offset: int | None) -> None:
+    """Make the ld_imm64 at `at` load a map, or the address of a byte of its value."""
+    opcode, registers, off, _ = _INSN.unpack_from(code, at)
+    source = _PSEUDO_MAP_FD if offset is None else _PSEUDO_MAP_VALUE
+    registers = registers & 15 | source << 4 if _sys.byteorder == "little" else registers & 240 | source
+    _INSN.pack_into(code, at, opcode, registers, off, fd)
+    _INSN.pack_into(code, at + 8, 0, 0, 0, offset or 0)
