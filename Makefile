@@ -11,6 +11,7 @@ help:
 	@echo "make test      set up everything and run every check: host, and distribution kernels in a VM"
 	@echo "make lint      ruff, mypy, import floors"
 	@echo "make bench     print the ratios of the benchmarks"
+	@echo "make fuzz      look for inputs that do harm, for a minute; SECONDS=600 for ten"
 	@echo "make testdata  rebuild the BPF objects in testdata (needs clang-14 and clang-19)"
 	@echo "make setup     .venv and, as root on Debian, the system packages of the tests"
 	@echo "make clean     remove what was built, .venv included"
@@ -42,6 +43,11 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready
 	@$(RUN) -m bench
 
+SECONDS ?= 60
+fuzz: $(VENV)/ready
+	@$(RUN) -m pip install -q --group fuzz
+	@$(RUN) -m tests.fuzz --seconds $(SECONDS)
+
 testdata:
 	$(MAKE) -C testdata
 
@@ -49,4 +55,4 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint bench testdata clean
+.PHONY: help setup demo test lint bench fuzz testdata clean

@@ -10,6 +10,9 @@ builtin exception that a Python programmer would expect:
 
 ``str(error)`` is one or two lines. What a program may want to act on (names, offsets, candidates,
 the verifier's log) is in attributes; what a person may want to know besides is in the notes.
+
+Errors can be copied and pickled (a process pool hands them from one process to another): the class, the text, the
+attributes and the notes stay, the cause and the traceback do not. An attribute that cannot be pickled becomes its text.
 """
 
 from __future__ import annotations
@@ -22,6 +25,53 @@ from typing import Any
 
 class EbpfError(Exception):
     """The root: catch this to catch everything that ebpfpy raises on purpose."""
+
+    _made_of: tuple[type[KernelError], int] | None = None
+    """For a class that `os_error_class` made, and that has no name to be found by: of what."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # by attributes, not by another call of __init__, whose arguments nobody has kept
+        args, attributes = (_picklable(part) for part in (self.args, self.__dict__))
+        return _revive, (*_named(type(self)), args), attributes
+
+    def __copy__(self) -> EbpfError:
+        attributes = {name: list(value) if name == "__notes__" else value for name, value in self.__dict__.items()}
+        return _revive(type(self), None, self.args, attributes)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EbpfError:
+        return self.__copy__()
+
+
+def _named(cls: type[EbpfError]) -> tuple[type[EbpfError], int | None]:
+    """A class that can be imported, and the error number that makes the class itself of it."""
+    return cls._made_of or (cls, None)
+
+
+def _revive(
+    cls: type[EbpfError], errno: int | None, args: tuple[Any, ...], attributes: dict[str, Any] | None = None
+) -> EbpfError:
+    """An error of which only the parts are known."""
+    if errno is not None:
+        cls = os_error_class(cls, errno)  # type: ignore[arg-type]
+    error = cls.__new__(cls)
+    (OSError if isinstance(error, OSError) else Exception).__init__(error, *args)
+    error.__dict__.update(attributes or {})
+    return error
+
+
+def _picklable(value: Any) -> Any:
+    """The value, or what can be pickled of it: an object that cannot be is its text."""
+    import pickle
+
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever an object's own methods raise
+        if isinstance(value, dict):
+            return {name: _picklable(part) for name, part in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(map(_picklable, value))
+        return str(value)
+    return value
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -259,7 +309,11 @@ class VerifierError(KernelError):
         log: the verifier's whole log.
         reason: the verifier's own reason, one line of the log.
         program: the name of the program.
+        source_line: where in the source the refused instruction is from ("probe.bpf.c:12: return *p;"), None where
+            the object's line information or the log does not say.
     """
+
+    source_line: str | None = None
 
     def __init__(self, errno: int, *, program: str, log: str, reason: str, hint: str | None = None) -> None:
         super().__init__(errno, "BPF_PROG_LOAD", subject=f"program {program}", hint=hint)
@@ -268,10 +322,15 @@ class VerifierError(KernelError):
         self.reason = reason
 
     def __str__(self) -> str:
+        return self.text("in .log")
+
+    def text(self, log_is: str) -> str:
+        """The message, with words for where a reader of it finds the log."""
         hint = f" ({self.hint})" if self.hint else ""
         lines = self.log.count("\n")
-        more = f" ({lines} lines of log in .log)" if lines > 1 else ""
-        return f"program {self.program}: {self.reason} [{self.errno_name}]{hint}{more}"
+        more = f" ({lines} lines of log {log_is})" if lines > 1 else ""
+        where = f"\n  at {self.source_line}" if self.source_line else ""
+        return f"program {self.program}: {self.reason} [{self.errno_name}]{hint}{more}{where}"
 
 
 _MIXINS: dict[int, type[OSError]] = {
@@ -292,7 +351,8 @@ def os_error_class(base: type[KernelError], errno: int) -> type[Any]:
     mixin = _MIXINS.get(errno)
     if mixin is None:
         return base
-    return type(base.__name__, (base, mixin), {"__module__": base.__module__, "__doc__": base.__doc__})
+    names = {"__module__": base.__module__, "__doc__": base.__doc__, "_made_of": (base, errno)}
+    return type(base.__name__, (base, mixin), names)
 
 
 def kernel_error(errno: int, call: str, *, subject: str | None = None, hint: str | None = None) -> KernelError:

@@ -25,9 +25,9 @@ The rule
 --------
 `Ring.walk` goes from record to record up to the head or the limit and copies each payload once into ``bytes``;
 `Ring.release` writes the tail, which gives the space back. Nothing outlives the reader here (the rings go away with
-it), so the space is given back as soon as the records are copied. Each look visits every CPU's ring, up to `BATCH`
-records each, so that a busy CPU does not keep the others waiting. Records of one CPU come in order. Between CPUs there
-is no order: a program that needs one puts a time into the record.
+it), so the space is given back as soon as the records are copied. Each look visits every CPU's ring, for as many
+records at most, so that a busy CPU does not keep the others waiting. Records of one CPU come in order. Between CPUs
+there is no order: a program that needs one puts a time into the record.
 
 What can go wrong
 -----------------
@@ -53,32 +53,27 @@ Source: include/uapi/linux/perf_event.h, kernel/events/ring_buffer.c, perf_event
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import select
 import struct
 import sys as _sys
 import threading
-import time
-import warnings
-from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import sys
-from .errors import ClosedError, InputError, KernelError, UnsupportedError, kernel_error
+from .errors import InputError, KernelError, UnsupportedError, kernel_error
 from .sys import perfevent
+from .waiting import RecordReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from contextlib import ExitStack
 
 HEAD: Final = 1024
 """Offset of ``data_head`` in the first page."""
 TAIL: Final = 1032
 """Offset of ``data_tail`` in the first page."""
-BATCH: Final = 256
-"""Records that are read ahead at most from one CPU."""
 
 _HEADER = struct.Struct("=IHH")  # u32 type, u16 misc, u16 size
 _SAMPLE_SIZE: Final = 12  # header and length
@@ -203,12 +198,12 @@ class Ring:
             self._tail[0] = position
 
 
-class Reader:
+class Reader(RecordReader[Record]):
     """Reads the records of a perf event array, each as a `Record`.
 
-    A context manager. ``for record in reader`` waits for records and ends when the reader is closed; ``async for record
-    in reader`` is the same in asyncio. Any thread may close it, which wakes whoever waits. Reading from several threads
-    is safe; each record goes to one of them. One asyncio task at a time.
+    A context manager. ``for record in reader`` waits for records and ends, without an error, when the reader is closed;
+    ``async for record in reader`` is the same in asyncio. Any thread may close it, and any signal handler, which wakes
+    whoever waits. Reading from several threads is safe; each record goes to one of them. One asyncio task at a time.
 
     The map stays the caller's: it is never closed here, and may be closed before the reader. Closing the reader takes
     its events out of the map, and what was not read yet is gone. Takes two descriptors for each CPU.
@@ -218,17 +213,24 @@ class Reader:
         pages_per_cpu: memory of each CPU's ring, in pages; a power of two.
         wakeup_events: wake a waiting reader when a CPU has written that many records since the last time.
         watermark: wake when a CPU has written that many bytes instead; 0: count records.
-        timeout: seconds that a read waits where it is not told otherwise; None for ever.
+        timeout: seconds that a read waits where it is not told otherwise, up to a thousand million; None for ever.
 
     Attributes:
         cpus: the CPUs that are read, in ascending order.
         name: of the map.
+        size: bytes of each CPU's ring.
+        timeout: as given; may be changed at any time.
 
     Raises:
-        InputError: another type of map, or numbers that cannot be.
+        InputError: no map, another type of map, numbers that cannot be, or a timeout that is negative, too long or
+            not a number.
         KernelError: perf_event_open(2) or mmap(2) was refused (CAP_PERFMON), or the map is read-only (EPERM).
         UnsupportedError: no CPU could be opened, or this machine has no known perf_event_open(2).
     """
+
+    _map_type = sys.MapType.PERF_EVENT_ARRAY
+    _kind = "perf buffer"
+    _map_kind = "perf event array"
 
     def __init__(
         self,
@@ -239,43 +241,21 @@ class Reader:
         watermark: int = 0,
         timeout: float | None = None,
     ) -> None:
-        self._closed = True
-        if pages_per_cpu < 1 or pages_per_cpu & (pages_per_cpu - 1):
-            raise InputError(f"pages_per_cpu is a power of two, not {pages_per_cpu}")
-        size = pages_per_cpu * mmap.PAGESIZE
-        if not 0 <= watermark < size:
-            raise InputError(f"watermark is less than the {size} bytes of a CPU's ring, not {watermark}")
-        if not 1 <= wakeup_events < 1 << 32:
-            raise InputError(f"wakeup_events is a positive number of 32 bits, not {wakeup_events}")
-        self.timeout = timeout
-        info = sys.map_info(map.fileno())
-        if info.type != sys.MapType.PERF_EVENT_ARRAY:
-            raise InputError(f"map {info.name!r} is no perf event array (type {info.type})")
-        self.name = info.name
-        self.size = size
-        self._lock = threading.Lock()
-        self._users = 0
-        self._awaited = False
+        if not isinstance(pages_per_cpu, int) or pages_per_cpu < 1 or pages_per_cpu & (pages_per_cpu - 1):
+            raise InputError(f"pages_per_cpu is a power of two, not {pages_per_cpu!r}")
+        self.size = pages_per_cpu * mmap.PAGESIZE
+        if not isinstance(watermark, int) or not 0 <= watermark < self.size:
+            raise InputError(f"watermark is less than the {self.size} bytes of a CPU's ring, not {watermark!r}")
+        if not isinstance(wakeup_events, int) or not 1 <= wakeup_events < 1 << 32:
+            raise InputError(f"wakeup_events is a positive number of 32 bits, not {wakeup_events!r}")
+        super().__init__(map, timeout)
         self._signalled = False
-        self._pending: deque[Record] = deque()
         self._rings: list[tuple[int, Ring]] = []
-        with ExitStack() as stack:
-            self._open(stack, map.fileno(), min(info.max_entries, sys.possible_cpus()), wakeup_events, watermark)
-            self._resources = stack.pop_all()
+        with self._opening() as stack:
+            self._open(stack, min(self._info.max_entries, sys.possible_cpus()), wakeup_events, watermark)
         self.cpus = tuple(cpu for cpu, _ in self._rings)
-        self._closed = False
 
-    def _open(self, stack: ExitStack, map_fd: int, cpus: int, wakeup_events: int, watermark: int) -> None:
-        try:
-            own = sys.Fd(fcntl.fcntl(map_fd, fcntl.F_DUPFD_CLOEXEC, 3), f"map {self.name}")
-            stack.enter_context(own)
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            stack.callback(os.close, self._wake)
-            self._epoll = select.epoll()
-            stack.callback(self._epoll.close)
-            self._epoll.register(self._wake, select.EPOLLIN)
-        except OSError as error:
-            raise kernel_error(error.errno or errno.EIO, "epoll", subject=f"perf buffer {self.name}") from error
+    def _open(self, stack: ExitStack, cpus: int, wakeup_events: int, watermark: int) -> None:
         for cpu in range(cpus):
             attr = perfevent.PerfEventAttr(
                 type=perfevent.EventType.SOFTWARE,
@@ -292,11 +272,11 @@ class Reader:
                     continue
                 raise
             stack.enter_context(event)
-            self._add(stack, own, cpu, event)
+            self._add(stack, cpu, event)
         if not self._rings:
             raise UnsupportedError(f"perf buffer {self.name}: none of {cpus} CPUs is online", feature="perf events")
 
-    def _add(self, stack: ExitStack, map_fd: sys.Fd, cpu: int, event: sys.Fd) -> None:
+    def _add(self, stack: ExitStack, cpu: int, event: sys.Fd) -> None:
         what = f"perf buffer {self.name} of CPU {cpu}"
         try:
             memory = mmap.mmap(
@@ -312,75 +292,9 @@ class Reader:
         ring = Ring(memory, what=what)
         stack.callback(ring.close)
         key = cpu.to_bytes(4, _sys.byteorder)
-        sys.map_update(map_fd, key, event.fileno().to_bytes(4, _sys.byteorder))
-        stack.callback(_take_out, map_fd, key)
+        sys.map_update(self._map_fd, key, event.fileno().to_bytes(4, _sys.byteorder))
+        stack.callback(_take_out, self._map_fd, key)
         self._rings.append((cpu, ring))
-
-    # --- being open and closed ---------------------------------------------------------------------
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has been called."""
-        return self._closed
-
-    def close(self) -> None:
-        """Stop reading, wake who waits, take the events out of the map; harmless when done before."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._pending.clear()
-            os.eventfd_write(self._wake, 1)  # stays readable: every waiter wakes
-            if not self._users:
-                self._resources.close()
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Keep memory and descriptors alive; the last waiter of a closed reader lets them go.
-
-        Whoever leaves wakes the others: the kernel's wake-up may have been spent on the one who leaves.
-        """
-        with self._lock:
-            if self._closed:
-                raise self._closed_error()
-            self._users += 1
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._closed:
-                self._signal()
-            elif not self._users:
-                self._resources.close()
-
-    def _signal(self) -> None:
-        """Make every waiter look again, now or when it next waits. The lock is held."""
-        if self._users and not self._signalled:
-            self._signalled = True
-            os.eventfd_write(self._wake, 1)
-
-    def _closed_error(self) -> ClosedError:
-        return ClosedError(f"reader of perf buffer {self.name!r} is closed")
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<perf.Reader of {self.name!r}: {'closed' if self._closed else 'open'}>"
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.close()
-
-    # --- reading -------------------------------------------------------------------------------------
 
     @property
     def available(self) -> int:
@@ -389,21 +303,19 @@ class Reader:
         Raises:
             ClosedError: the reader is closed.
         """
-        with self._lock:
-            if self._closed:
-                raise self._closed_error()
-            return sum(ring.available for _, ring in self._rings)
+        return self._inside(self._bytes_ahead)
 
-    def _look(self, limit: int = BATCH) -> bool:
-        """Copy what has arrived, unless something is still to be handed out. The lock is held.
+    def _bytes_ahead(self) -> int:
+        self._check_open()
+        return sum(ring.available for _, ring in self._rings)
 
-        Returns:
-            False if there is nothing to hand out.
-        """
-        if self._closed:
-            raise self._closed_error()
-        if self._pending:
-            return True
+    def _pass_on(self) -> None:
+        """Make every waiter look again, now or when it next waits."""
+        if self._waiters and not self._signalled:
+            self._signalled = True
+            os.eventfd_write(self._wake, 1)
+
+    def _fetch(self, limit: int) -> bool:
         if self._signalled:
             self._signalled = False
             os.eventfd_read(self._wake)
@@ -417,167 +329,8 @@ class Reader:
                 self._pending.extend([Record(cpu, data, lost) for data, lost in records])
         return bool(self._pending)
 
-    def _refill(self, limit: int = BATCH) -> bool:
-        """`_look`, for one who does not wait; what it copied is also for those who do."""
-        with self._lock:
-            found = self._look(limit)
-            if found:
-                self._signal()
-            return found
 
-    def _look_again(self) -> bool:
-        """`_look`, for one who waits."""
-        with self._lock:
-            return self._look()
-
-    def _time_left(self, deadline: float | None) -> float | None:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError(f"no record in perf buffer {self.name!r} in time")
-        return left
-
-    def _wait(self, deadline: float | None) -> None:
-        """Wait for data, for the close, or for the deadline, whichever is first.
-
-        Raises:
-            ClosedError: the reader was closed.
-            TimeoutError: the deadline passed.
-        """
-        with self._waiting():
-            while not self._look_again():
-                self._epoll.poll(self._time_left(deadline))
-
-    def _deadline(self, timeout: float | None) -> float | None:
-        seconds = self.timeout if timeout is None else timeout
-        return None if seconds is None else time.monotonic() + seconds
-
-    def read(self, timeout: float | None = None) -> Record:
-        """The next record.
-
-        Args:
-            timeout: seconds to wait, 0 for not at all; None: the reader's own `timeout`.
-
-        Raises:
-            TimeoutError: there was none in time.
-            ClosedError: the reader is closed, or was closed meanwhile.
-        """
-        deadline = None
-        waited = False
-        while True:
-            try:
-                return self._pending.popleft()
-            except IndexError:
-                if not self._refill():
-                    if not waited:
-                        deadline, waited = self._deadline(timeout), True
-                    self._wait(deadline)
-
-    def poll(self, timeout: float | None = None, *, limit: int = 4096) -> list[Record]:
-        """The records that are there, waiting for the first if there is none.
-
-        Args:
-            timeout: seconds to wait, 0 for not at all; None: the reader's own `timeout`.
-            limit: records at most.
-
-        Returns:
-            One record or more; none if the time is over.
-
-        Raises:
-            ClosedError: the reader is closed, or was closed meanwhile.
-        """
-        deadline = self._deadline(timeout)
-        while True:
-            if not self._refill(limit):
-                try:
-                    self._wait(deadline)
-                except TimeoutError:
-                    return []
-            with self._lock:
-                if self._closed:
-                    raise self._closed_error()
-                records: list[Record] = []
-                with suppress(IndexError):  # other threads may take some at the same time
-                    while len(records) < limit:
-                        records.append(self._pending.popleft())
-            if records:
-                return records
-
-    def __iter__(self) -> Iterator[Record]:
-        """Every record as it comes, until the reader is closed.
-
-        Raises:
-            TimeoutError: the reader has a `timeout` and no record came in time.
-        """
-        pending = self._pending
-        while True:
-            try:
-                record = pending.popleft()
-            except IndexError:
-                try:
-                    if not self._refill():
-                        self._wait(self._deadline(None))
-                except ClosedError:
-                    return
-            else:
-                yield record
-
-    async def __aiter__(self) -> AsyncIterator[Record]:
-        """Every record as it comes, until the reader is closed; returns to the event loop after each batch.
-
-        Raises:
-            TimeoutError: the reader has a `timeout` and no record came in time.
-            InputError: another task waits on this reader.
-        """
-        import asyncio
-
-        pending = self._pending
-        while True:
-            try:
-                record = pending.popleft()
-            except IndexError:
-                try:
-                    if self._refill():
-                        await asyncio.sleep(0)
-                    else:
-                        await self._wait_async()
-                except ClosedError:
-                    return
-            else:
-                yield record
-
-    async def _wait_async(self) -> None:
-        """Wait for data or the close; nothing stays registered with the event loop, whatever happens."""
-        import asyncio
-
-        if self._awaited:
-            raise InputError(f"another task already waits on perf buffer {self.name!r}")
-        loop = asyncio.get_running_loop()
-        deadline = self._deadline(None)
-        self._awaited = True
-        try:
-            with self._waiting():
-                while not self._look_again():
-                    left = self._time_left(deadline)
-                    ready = loop.create_future()
-                    loop.add_reader(self._epoll.fileno(), _resolve, ready)
-                    try:
-                        await asyncio.wait((ready,), timeout=left)
-                    finally:
-                        loop.remove_reader(self._epoll.fileno())
-        finally:
-            self._awaited = False
-
-
-def _take_out(map_fd: sys.Fd, key: bytes) -> None:
+def _take_out(map_fd: int, key: bytes) -> None:
     """Remove an event from the map; a map that is read-only by now, or was emptied, is left as it is."""
     with suppress(KernelError):
         sys.map_delete(map_fd, key)
-
-
-def _resolve(future: object) -> None:
-    """Mark a future as done, once."""
-    import asyncio
-
-    assert isinstance(future, asyncio.Future)
-    if not future.done():
-        future.set_result(None)

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from . import sys
 from .elf.spec import MapSpec, ProgramSpec
 from .errors import InputError, KernelError, UnsupportedError, kernel_error
-from .link import Link
+from .link.opening import adopt
 from .loader import Map, Program
-from .sys import LinkType, MapFlags, MapType, ProgramType
+from .sys import MapFlags, MapType, ProgramType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from . import btf
+    from .link import Link
 
 Kind = Literal["map", "prog", "link"]
 
@@ -81,7 +82,7 @@ def load(path: str | os.PathLike[str], *, read_only: bool = False) -> Map | Prog
             return Map(fd, _map_spec(fd, os.path.basename(path)))
         if kind == "prog":
             return Program(fd, _program_spec(fd, os.path.basename(path)), None, (), "")
-        return Link(fd, _link_text(fd, path))
+        return adopt(fd, f"pinned at {path}")
     except BaseException:
         fd.close()
         raise
@@ -246,13 +247,3 @@ def _program_spec(fd: sys.Fd, file_name: str) -> ProgramSpec:
         license="GPL" if info.gpl_compatible else "",
         byte_order=_sys.byteorder,
     )
-
-
-def _link_text(fd: sys.Fd, path: str) -> str:
-    try:
-        info = sys.link_info(fd)
-    except KernelError:  # before 5.8 links told nothing
-        return f"pinned at {path}"
-    names = {int(each): each.name.lower().replace("_", " ") for each in LinkType}
-    kind = names.get(info.type, f"type {info.type}")
-    return f"({kind}{' ' + info.target if info.target else ''}) pinned at {path}"

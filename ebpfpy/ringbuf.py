@@ -53,32 +53,24 @@ Source: kernel/bpf/ringbuf.c, Documentation/bpf/ringbuf.rst; Linux 5.8.
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
-import os
 import select
 import threading
-import time
-import warnings
-from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from . import sys
-from .errors import ClosedError, InputError, UnsupportedError, kernel_error
+from .errors import InputError, UnsupportedError, kernel_error
+from .waiting import RecordReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from contextlib import ExitStack
 
 HEADER_SIZE: Final = 8
 BUSY: Final = 1 << 31
 DISCARD: Final = 1 << 30
 LENGTH_MASK: Final = DISCARD - 1
-BATCH: Final = 256
-"""Records that are read ahead at most, while others of the same batch are handed out."""
 
 _OVERWRITE: Final = 1 << 19  # BPF_F_RB_OVERWRITE: old records may vanish under the reader
-_BUSY_PAUSE: Final = 0.001
 
 
 class Ring:
@@ -179,127 +171,58 @@ class Ring:
             self._consumer[0] = position
 
 
-class Reader:
+class Reader(RecordReader[bytes]):
     """Reads the records of a ring buffer map, each as ``bytes``.
 
-    A context manager. ``for record in reader`` waits for records and ends when the reader is closed;
-    ``async for record in reader`` is the same in asyncio. Any thread may close it, which wakes whoever waits.
-    Reading from several threads is safe; each record goes to one of them. One asyncio task at a time.
+    A context manager. ``for record in reader`` waits for records and ends, without an error, when the reader is closed;
+    ``async for record in reader`` is the same in asyncio. Any thread may close it, and any signal handler, which wakes
+    whoever waits. Reading from several threads is safe; each record goes to one of them. One asyncio task at a time.
 
     The map stays the caller's: it is never closed here, and may be closed before the reader.
 
     Args:
         map: a map of type ``BPF_MAP_TYPE_RINGBUF`` (Linux 5.8); anything with ``fileno()``.
-        timeout: seconds that a read waits where it is not told otherwise; None for ever.
+        timeout: seconds that a read waits where it is not told otherwise, up to a thousand million; None for ever.
+
+    Attributes:
+        name: of the map.
+        timeout: as given; may be changed at any time.
 
     Raises:
-        InputError: another type of map.
+        InputError: no map, another type of map, or a timeout that is negative, too long or not a number.
         KernelError: the map cannot be mapped, for one because it is read-only (EPERM).
         UnsupportedError: the map overwrites old records (``BPF_F_RB_OVERWRITE``).
     """
 
+    _map_type = sys.MapType.RINGBUF
+    _kind = _map_kind = "ring buffer"
+    _pause = 0.001  # a record that is reserved and not yet committed
+
     def __init__(self, map: sys.HasFileno, *, timeout: float | None = None) -> None:  # noqa: A002
-        self.timeout = timeout
-        self._closed = True
-        info = sys.map_info(map.fileno())
-        if info.type != sys.MapType.RINGBUF:
-            raise InputError(f"map {info.name!r} is no ring buffer (type {info.type})")
-        if info.map_flags & _OVERWRITE:
+        super().__init__(map, timeout)
+        if self._info.map_flags & _OVERWRITE:
             raise UnsupportedError(
-                f"ring buffer {info.name!r} overwrites old records, which this reader cannot follow",
+                f"ring buffer {self.name!r} overwrites old records, which this reader cannot follow",
                 feature="BPF_F_RB_OVERWRITE",
             )
-        self.name = info.name
-        self._lock = threading.Lock()
-        self._users = 0
-        self._awaited = False
-        self._pending: deque[tuple[int, bytes]] = deque()
-        self._walked = 0
-        with ExitStack() as stack:
+        self._starts: list[int] = []  # of the records of the batch; those still to be handed out are the last ones
+        with self._opening() as stack:
             try:
-                self._open(stack, map.fileno(), info.max_entries)
+                self._open(stack, self._info.max_entries)
             except OSError as error:
-                raise kernel_error(error.errno or errno.EIO, "mmap", subject=f"ring buffer {info.name}") from error
-            self._resources = stack.pop_all()
-        self._walked = self._ring.position
-        self._closed = False
+                raise kernel_error(error.errno or errno.EIO, "mmap", subject=f"ring buffer {self.name}") from error
+            self._walked = self._ring.position
 
-    def _open(self, stack: ExitStack, map_fd: int, size: int) -> None:
+    def _open(self, stack: ExitStack, size: int) -> None:
         page = mmap.PAGESIZE
-        descriptor = fcntl.fcntl(map_fd, fcntl.F_DUPFD_CLOEXEC, 3)
-        stack.callback(os.close, descriptor)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        stack.callback(os.close, self._wake)
-        self._epoll = select.epoll()
-        stack.callback(self._epoll.close)
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._epoll.register(self._wake, select.EPOLLIN)
-        consumer = stack.enter_context(mmap.mmap(descriptor, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE))
+        writable = mmap.PROT_READ | mmap.PROT_WRITE
+        self._epoll.register(self._map_fd, select.EPOLLIN)
+        consumer = stack.enter_context(mmap.mmap(self._map_fd, page, mmap.MAP_SHARED, writable))
         producer = stack.enter_context(
-            mmap.mmap(descriptor, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+            mmap.mmap(self._map_fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         )
         self._ring = Ring(consumer, producer)
         stack.callback(self._ring.close)
-
-    # --- being open and closed ---------------------------------------------------------------------
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has been called."""
-        return self._closed
-
-    def close(self) -> None:
-        """Stop reading, wake who waits, and let go of the memory; harmless when done before."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            try:
-                first = self._pending.popleft()[0]
-            except IndexError:
-                first = self._walked
-            self._pending.clear()
-            self._ring.release(first)
-            os.eventfd_write(self._wake, 1)  # stays readable: every waiter wakes
-            if not self._users:
-                self._resources.close()
-
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        """Keep memory and descriptors alive; the last user of a closed reader lets them go."""
-        with self._lock:
-            if self._closed:
-                raise self._closed_error()
-            self._users += 1
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._closed and not self._users:
-                self._resources.close()
-
-    def _closed_error(self) -> ClosedError:
-        return ClosedError(f"reader of ring buffer {self.name!r} is closed")
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<ringbuf.Reader of {self.name!r}: {'closed' if self._closed else 'open'}>"
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.close()
-
-    # --- reading -------------------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
@@ -313,176 +236,25 @@ class Reader:
         Raises:
             ClosedError: the reader is closed.
         """
-        with self._lock:
-            if self._closed:
-                raise self._closed_error()
-            ahead = self._pending[0][0] if self._pending else self._walked
-            return self._ring.position + self._ring.available - ahead
+        return self._inside(self._bytes_ahead)
 
-    def _refill(self, limit: int = BATCH) -> bool:
-        """Give the last batch back and copy the next one.
+    def _bytes_ahead(self) -> int:
+        self._check_open()
+        return self._ring.position + self._ring.available - self._first_of_last(len(self._pending))
 
-        Returns:
-            False if there is nothing to read now. True promises no record: all may have been discarded.
-        """
-        with self._lock:
-            if self._closed:
-                raise self._closed_error()
-            if self._pending:
-                return True
-            self._ring.release(self._walked)
-            starts, records, self._walked = self._ring.walk(limit)
-            self._pending.extend(zip(starts, records, strict=True))
-            return self._walked != self._ring.position
+    def _first_of_last(self, records: int) -> int:
+        """The position of the first of that many records at the end of the batch."""
+        return self._starts[-records] if records else self._walked
 
-    def _wait(self, deadline: float | None) -> None:
-        """Wait for data, for the close, or for the deadline, whichever is first.
+    def _fetch(self, limit: int) -> bool:
+        self._ring.release(self._walked)
+        starts, records, walked = self._ring.walk(limit)
+        self._starts, self._walked = starts, walked
+        self._pending.extend(records)
+        return walked != self._ring.position
 
-        Raises:
-            ClosedError: the reader was closed.
-            TimeoutError: the deadline passed.
-        """
-        with self._using():
-            while not self._refill():
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"no record in ring buffer {self.name!r} in time")
-                if self._epoll.poll(left) and not self._refill():
-                    pause = _BUSY_PAUSE if left is None else min(left, _BUSY_PAUSE)
-                    select.select([self._wake], [], [], pause)
+    def _emptied(self) -> None:
+        self._ring.release(self._walked)
 
-    def _deadline(self, timeout: float | None) -> float | None:
-        seconds = self.timeout if timeout is None else timeout
-        return None if seconds is None else time.monotonic() + seconds
-
-    def read(self, timeout: float | None = None) -> bytes:
-        """The next record.
-
-        Args:
-            timeout: seconds to wait, 0 for not at all; None: the reader's own `timeout`.
-
-        Raises:
-            TimeoutError: there was none in time.
-            ClosedError: the reader is closed, or was closed meanwhile.
-        """
-        deadline = None
-        waited = False
-        while True:
-            try:
-                return self._pending.popleft()[1]
-            except IndexError:
-                if not self._refill():
-                    if not waited:
-                        deadline, waited = self._deadline(timeout), True
-                    self._wait(deadline)
-
-    def poll(self, timeout: float | None = None, *, limit: int = 4096) -> list[bytes]:
-        """The records that are there, waiting for the first if there is none.
-
-        Args:
-            timeout: seconds to wait, 0 for not at all; None: the reader's own `timeout`.
-            limit: records at most.
-
-        Returns:
-            One record or more; none if the time is over.
-
-        Raises:
-            ClosedError: the reader is closed, or was closed meanwhile.
-        """
-        deadline = self._deadline(timeout)
-        while True:
-            if not self._refill(limit):
-                try:
-                    self._wait(deadline)
-                except TimeoutError:
-                    return []
-            with self._lock:
-                if self._closed:
-                    raise self._closed_error()
-                pending = self._pending
-                records: list[bytes] = []
-                with suppress(IndexError):  # other threads may take some at the same time
-                    while len(records) < limit:
-                        records.append(pending.popleft()[1])
-                if not pending:
-                    self._ring.release(self._walked)
-            if records:
-                return records
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Every record as it comes, until the reader is closed.
-
-        Raises:
-            TimeoutError: the reader has a `timeout` and no record came in time.
-        """
-        pending = self._pending
-        while True:
-            try:
-                record = pending.popleft()[1]
-            except IndexError:
-                try:
-                    if not self._refill():
-                        self._wait(self._deadline(None))
-                except ClosedError:
-                    return
-            else:
-                yield record
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Every record as it comes, until the reader is closed; returns to the event loop after each batch.
-
-        Raises:
-            TimeoutError: the reader has a `timeout` and no record came in time.
-            InputError: another task waits on this reader.
-        """
-        import asyncio
-
-        pending = self._pending
-        while True:
-            try:
-                record = pending.popleft()[1]
-            except IndexError:
-                try:
-                    if self._refill():
-                        await asyncio.sleep(0)
-                    else:
-                        await self._wait_async()
-                except ClosedError:
-                    return
-            else:
-                yield record
-
-    async def _wait_async(self) -> None:
-        """Wait for data or the close; nothing stays registered with the event loop, whatever happens."""
-        import asyncio
-
-        if self._awaited:
-            raise InputError(f"another task already waits on ring buffer {self.name!r}")
-        loop = asyncio.get_running_loop()
-        deadline = self._deadline(None)
-        self._awaited = True
-        try:
-            with self._using():
-                while not self._refill():
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError(f"no record in ring buffer {self.name!r} in time")
-                    ready = loop.create_future()
-                    loop.add_reader(self._epoll.fileno(), _resolve, ready)
-                    try:
-                        await asyncio.wait((ready,), timeout=left)
-                    finally:
-                        loop.remove_reader(self._epoll.fileno())
-                    if ready.done() and not self._refill():
-                        await asyncio.sleep(_BUSY_PAUSE)
-        finally:
-            self._awaited = False
-
-
-def _resolve(future: object) -> None:
-    """Mark a future as done, once."""
-    import asyncio
-
-    assert isinstance(future, asyncio.Future)
-    if not future.done():
-        future.set_result(None)
+    def _give_back(self, undelivered: int) -> None:
+        self._ring.release(self._first_of_last(undelivered))

@@ -66,7 +66,7 @@ def test_public_names_are_what_all_says():
         _ = ebpfpy.nothing
 
 
-@pytest.mark.parametrize("package", ["ebpfpy.btf", "ebpfpy.sys"])
+@pytest.mark.parametrize("package", ["ebpfpy.btf", "ebpfpy.link", "ebpfpy.sys"])
 def test_names_that_a_package_hands_on_lazily_are_there_whatever_was_imported_before(package):
     code = f"""
 import importlib, pkgutil, types

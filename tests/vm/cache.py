@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,23 @@ def locked(name: str) -> Iterator[None]:
     with (locks / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def turn(name: str, count: int) -> Iterator[None]:
+    """Be one of at most *count* holders of the lock called *name*, whatever the process; waits for a free place."""
+    locks = root() / "locks"
+    locks.mkdir(exist_ok=True)
+    while True:
+        for number in range(count):
+            with (locks / f"{name}-{number}").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield
+                return
+        time.sleep(1)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ The newest kernel of a series is looked up when the series is first asked for, d
     RELEASE/kernel.json            the packages it came from
     RELEASE/vmlinux                the kernel as an ELF file, ready for QEMU's PVH entry
     RELEASE/lib/modules/RELEASE    its modules, with the files that depmod makes
-    RELEASE/boot                   the configuration it was built with
+    RELEASE/boot                   the configuration it was built with, and the compressed kernel
 
 and `SERIES` becomes a symbolic link to that directory. A kernel stays until `refresh` is asked for.
 The full "amd64" flavour is taken, since Debian's smaller "cloud" flavour has no 9p file system.
@@ -14,13 +14,15 @@ The full "amd64" flavour is taken, since Debian's smaller "cloud" flavour has no
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ebpfpy.btf.vmlinuz import vmlinux
+from ebpfpy.errors import EbpfError
 from tests.vm import cache, packages, tools
-from tests.vm.bzimage import decompress
 from tests.vm.packages import Archive, Package
 from tests.vm.tools import SetupError
 
@@ -109,6 +111,47 @@ def get(series: str, *, refresh: bool = False) -> Kernel:
     return _read(series, link.resolve())
 
 
+def image(series: str) -> Path:
+    """Return the compressed kernel of a series, as its package has it.
+
+    A cache that was filled before these were kept gets it from the packages again.
+    """
+    kernel = get(series)
+    name = f"vmlinuz-{kernel.release}"
+    kept = kernel.directory / "boot" / name
+    if kept.exists():
+        return kept
+
+    def fill(directory: Path) -> None:
+        archive = Archive(SERIES[series].suites)
+        archive.update()
+        with cache.scratch() as scratch:
+            packages.unpack(archive.download(kernel.packages, scratch), scratch / "root")
+            shutil.copy(_image(scratch / "root"), directory / name)
+
+    return cache.once(cache.root() / "images" / kernel.release, fill) / name
+
+
+def unpacked(image: Path) -> bytes:
+    """Return the kernel in a vmlinuz, an ELF file.
+
+    Raises:
+        SetupError: it is damaged, or nothing on this machine unpacks it.
+    """
+    try:
+        return vmlinux(memoryview(image.read_bytes()), source=str(image))
+    except EbpfError as error:
+        raise SetupError(str(error)) from error
+
+
+def _image(root: Path) -> Path:
+    """Return the compressed kernel in unpacked packages."""
+    found = [*root.glob("boot/vmlinuz-*"), *root.glob("usr/lib/modules/*/vmlinuz")]
+    if not found:
+        raise SetupError("the packages hold no kernel image")
+    return found[0]
+
+
 def _read(series: str, directory: Path) -> Kernel:
     facts = json.loads((directory / "kernel.json").read_text())
     return Kernel(series, facts["release"], tuple(Package(*package) for package in facts["packages"]), directory)
@@ -133,11 +176,10 @@ def _fetch(series: str) -> Path:
 
 def _arrange(root: Path, release: str, directory: Path) -> None:
     """Move what a guest needs out of the unpacked packages."""
-    images = [*root.glob("boot/vmlinuz-*"), *root.glob("usr/lib/modules/*/vmlinuz")]
-    if not images:
-        raise SetupError(f"the packages of {release} hold no kernel image")
-    (directory / "vmlinux").write_bytes(decompress(images[0].read_bytes()))
+    compressed = _image(root)
+    (directory / "vmlinux").write_bytes(unpacked(compressed))
     (directory / "boot").mkdir()
+    shutil.copy(compressed, directory / "boot" / f"vmlinuz-{release}")
     for config in [*root.glob("boot/config-*"), *root.glob("usr/lib/modules/*/config")][:1]:
         config.rename(directory / "boot" / f"config-{release}")
     (directory / "lib").mkdir()

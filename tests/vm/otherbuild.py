@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.vm import cache, packages
-from tests.vm.bzimage import decompress
 from tests.vm.extract import TESTDATA, sections
-from tests.vm.kernels import module_name
+from tests.vm.kernels import module_name, unpacked
 from tests.vm.packages import Archive
 from tests.vm.tools import SetupError
 
@@ -36,7 +35,7 @@ def write(release: str, modules: Sequence[str], target: Path) -> Path:
         root = scratch / "root"
         packages.unpack(archive.download([archive.get(f"linux-image-{release}")], scratch), root)
         vmlinux = scratch / "vmlinux"
-        vmlinux.write_bytes(decompress(next(root.glob("boot/vmlinuz-*")).read_bytes()))
+        vmlinux.write_bytes(unpacked(next(root.glob("boot/vmlinuz-*"))))
         files = {module_name(path): path for path in root.rglob("*.ko*")}
         for name, path in {"vmlinux": vmlinux, **{name: files[name] for name in modules}}.items():
             packed = lzma.compress(sections(path)[".BTF"], preset=9 | lzma.PRESET_EXTREME)

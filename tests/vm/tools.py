@@ -39,8 +39,6 @@ APT_GET: Final = Tool("apt-get", "apt", "downloads the distribution's kernels")
 APT_CACHE: Final = Tool("apt-cache", "apt", "finds the newest kernel of a series")
 DPKG: Final = Tool("dpkg", "dpkg", "unpacks the kernel packages")
 DEPMOD: Final = Tool("depmod", "kmod", "lists which module needs which")
-ZSTD: Final = Tool("zstd", "zstd", "unpacks kernels from 6.12 on")
-LZ4: Final = Tool("lz4", "lz4", "unpacks the kernels that are packed with lz4")
 BUSYBOX: Final = Tool("busybox", "busybox-static", "is the guest's first user program")
 QEMU: Final = Tool("qemu-system-x86_64", "qemu-system-x86", "runs the guest")
 SETPRIV: Final = Tool("setpriv", "util-linux", "ends the guest when the harness dies")
@@ -49,7 +47,7 @@ GCC: Final = Tool("gcc-12", "gcc-12", "compiles the kernel module, as it compile
 PAHOLE: Final = Tool("pahole", "dwarves", "writes the kernel module's BTF")
 OBJCOPY: Final = Tool("objcopy", "binutils", "puts the BTF into the kernel module")
 
-FOR_GUESTS: Final = (APT_GET, APT_CACHE, DPKG, DEPMOD, ZSTD, BUSYBOX, QEMU, SETPRIV)
+FOR_GUESTS: Final = (APT_GET, APT_CACHE, DPKG, DEPMOD, BUSYBOX, QEMU, SETPRIV)
 FOR_MODULES: Final = (MAKE, GCC, PAHOLE, OBJCOPY)
 
 

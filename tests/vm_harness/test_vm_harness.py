@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ebpfpy import btf
 from tests import vm
 from tests.vm import cache, extract, image, kernels, kmod, packages, tools
 
@@ -285,3 +287,12 @@ def test_cpio_archive_is_what_cpio_reads(tmp_path: Path) -> None:
     assert (tmp_path / "bin/bb").read_bytes() == b"22222"
     assert os.access(tmp_path / "bin/a", os.X_OK)
     assert (tmp_path / "empty").is_dir()
+
+
+@guests_need
+@both_kernels
+def test_the_types_in_a_vmlinuz_are_those_that_its_kernel_shows(kernel: str) -> None:
+    in_guest = vm.run(kernel, ["sha256sum", "/sys/kernel/btf/vmlinux"]).output.split()[0]
+    spec = btf.load_spec(kernels.image(kernel))
+    assert hashlib.sha256(spec.raw).hexdigest() == in_guest
+    assert spec.type_by_name("task_struct", btf.Struct).size > 1000
