@@ -28,6 +28,9 @@ What can go wrong
 * *Python acts on a signal between any two steps*, and a handler may raise (KeyboardInterrupt). So what a ``finally``
   undoes must bear not having been done: a ticket is discarded, no number is counted down.
 * *A wake-up is spent on one who leaves*, where the kernel wakes once for each arrival: `_pass_on` wakes the others.
+* *A wake-up is spent on nobody.* An event loop has an epoll of its own, in which ours is one descriptor. Adding ours to
+  it asks our memory whether it is ready; the loop's next wait asks again. Where the kernel answers "yes" once only, a
+  record that came before the adding wakes nobody. So an asynchronous wait looks once more when it has been added.
 * *Memory looks ready and is not.* Waiting again at once would spin: `_pause` says for how long to hold off.
 * *Descriptors above 1023* are too high for select(2): here is only epoll(7) and poll(2).
 * *Long timeouts* overflow the kernel's milliseconds after 24 days: a wait is made of waits of a day at most.
@@ -302,6 +305,8 @@ class RecordReader(Generic[R]):
                 ready = loop.create_future()
                 loop.add_reader(self._epoll.fileno(), _resolve, ready)
                 try:
+                    if self._inside(self._look):  # to be added polls the memory, which may spend a wake-up
+                        break
                     await asyncio.wait((ready,), timeout=left)
                 finally:
                     loop.remove_reader(self._epoll.fileno())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from itertools import accumulate, chain, compress, repeat
-from operator import add, gt, mul, ne, not_, sub
+from operator import add, mul, ne, not_, sub
 from typing import TYPE_CHECKING
 
 from .cdeclarator import MARK, MARK_END
@@ -60,7 +60,11 @@ class Columns:
         owners = list(chain.from_iterable(map(repeat, ids, counts)))
         odd = set(tagged)
         distinct = set(self.types)
-        bits = {each: self._bits(each) for each in distinct}
+        sizes, legacy = layout.sizes, layout.legacy
+        bits = {
+            each: 8 * sizes[each] if each in sizes and each not in legacy and each else self._bits(each)
+            for each in distinct
+        }
         unsized = {each for each, size in bits.items() if size < 0}
         if unsized:
             odd.update(compress(owners, map(unsized.__contains__, self.types)))
@@ -107,8 +111,10 @@ class Columns:
         back.update(zip(types, [f"{each[1]};" for each in found], strict=True))
         mentioning = {type_id: each[3] for type_id, each in zip(types, found, strict=True) if each[3]}
         self.names = list(map(layout.names.__getitem__, name_offs))
-        texts = map(add, map(front.__getitem__, self.types), self.names)
-        self.lines = list(map(add, texts, map(back.__getitem__, self.types)))
+        self.parts = [""] * (3 * len(self.names))
+        self.parts[0::3] = map(front.__getitem__, self.types)
+        self.parts[1::3] = self.names
+        self.parts[2::3] = map(back.__getitem__, self.types)
         self.mentions: dict[int, tuple[str, ...]] = {}
         for row in compress(range(len(owners)), map(mentioning.__contains__, self.types)):
             owner = owners[row]
@@ -120,20 +126,20 @@ class Columns:
         names, ends, offsets = self.names, self.ends, self.offsets
         before = [0, *ends]  # for each row, where the one before it ends
         lasts = list(map(ends.__getitem__, map(sub, firsts[1:], repeat(1))))
-        for index, type_id in enumerate(ids):
-            before[firsts[index]] = 0
-            if kinds[type_id] == UNION:
-                first, end = firsts[index], firsts[index + 1]
-                before[first:end] = repeat(0, end - first)
-                lasts[index] = max(ends[first:end])
-        totals = map(mul, self.records.column(ids, 2), repeat(8))
-        odd.update(compress(ids, map(gt, lasts, totals)))
-        nameless = list(compress(owners, map(not_, names)))
-        if len(set(zip(owners, names, strict=True))) - len(set(nameless)) != len(names) - len(nameless):
-            for type_id, first, end in zip(ids, firsts, firsts[1:], strict=False):
+        index = -1
+        for first, end in zip(firsts, firsts[1:], strict=False):
+            index += 1
+            before[first] = 0
+            if len(set(names[first:end])) != end - first:
                 part = list(filter(None, names[first:end]))
                 if len(set(part)) != len(part):
-                    odd.add(type_id)
+                    odd.add(ids[index])
+            if kinds[ids[index]] == UNION:
+                before[first:end] = repeat(0, end - first)
+                lasts[index] = max(ends[first:end])
+        tails = list(map(sub, map(mul, self.records.column(ids, 2), repeat(8)), lasts))
+        self.tails = dict(compress(zip(ids, tails, strict=True), tails))
+        odd.update(type_id for type_id, tail in self.tails.items() if tail < 0)
         for row in compress(range(len(offsets)), map(ne, offsets, before)):
             owner = owners[row]
             if offsets[row] < before[row] or kinds[owner] == UNION:
@@ -145,23 +151,28 @@ class Columns:
             if under is None:
                 odd.add(owners[row])
             else:
-                self.lines[row] = f"\n\t{MARK}{under}{MARK_END};"
+                self.parts[3 * row : 3 * row + 3] = f"\n\t{MARK}{under}{MARK_END}", "", ";"
 
     def text(self, type_id: int, rows: tuple[int, int]) -> str:
         """The members of a plain type, which were found to be aligned, and the padding that they need."""
-        layout, (first, end) = self.layout, rows
-        ends, union = self.ends, self.records.kinds[type_id] == UNION
-        lines, align = self.lines[first:end], layout.aligns[type_id]
-        total = 8 * layout.sizes[type_id]
-        last = max(ends[first:end]) if union else ends[end - 1]
-        if total - last >= align:
+        first, end = rows
+        parts = self.parts[3 * first : 3 * end]
+        if type_id in self.tails or type_id in self.gaps:
+            self._pad(type_id, first, end, parts)
+        return "".join(parts)
+
+    def _pad(self, type_id: int, first: int, end: int, parts: list[str]) -> None:
+        layout, align = self.layout, self.layout.aligns[type_id]
+        tail = self.tails.get(type_id, 0)
+        if tail >= align:
+            total = 8 * layout.sizes[type_id]
+            union = self.records.kinds[type_id] == UNION
             more = widening if union else padding
-            lines += indented(more(0 if union else last, total, align, layout.pointer_size, packed=False))
-        if type_id in self.gaps:
-            for row in reversed(self.gaps[type_id]):
-                position = ends[row - 1] if row > first else 0
-                if self.offsets[row] - position >= layout.aligns[self.types[row]]:
-                    lines[row - first : row - first] = indented(
-                        padding(position, self.offsets[row], align, layout.pointer_size, packed=False)
-                    )
-        return "".join(lines)
+            parts += indented(more(0 if union else total - tail, total, align, layout.pointer_size, packed=False))
+        for row in reversed(self.gaps.get(type_id, ())):
+            position = self.ends[row - 1] if row > first else 0
+            if self.offsets[row] - position >= layout.aligns[self.types[row]]:
+                at = 3 * (row - first)
+                parts[at:at] = indented(
+                    padding(position, self.offsets[row], align, layout.pointer_size, packed=False)
+                )

@@ -393,7 +393,7 @@ class _Header(Writer):
         """Settle a struct or union if its members are where they are by nature; else it is not plain."""
         columns, aligns, total = self.columns, self.aligns, self.words[start + 2]
         aligned = list(map(aligns.__getitem__, types))
-        align = max(8, *aligned)
+        align = max(aligned)
         if (
             8 * total % align
             or any(map(mod, columns.offsets[rows[0] : rows[1]], aligned))
@@ -537,11 +537,10 @@ class _Header(Writer):
             start = starts[type_id]
             if words[start] or type_id in self.inlined:
                 continue
-            info = words[start + 1]
-            if info & VLEN_MASK:
-                offsets, _ = enum_values(words, start, info, kinds[type_id], words[start + 2])
-                names = [self.names[at] for at in offsets]
-                self.out.append(self._guarded(f"{self.body(type_id, 0, '')};\n\n", names))
+            if words[start + 1] & VLEN_MASK:
+                text = f"{self.body(type_id, 0, '')};\n\n"
+                lines = text.split("\n")[1:-3] if "true" in text or "false" in text else ()
+                self.out.append(self._guarded(text, [line.strip().partition(" ")[0] for line in lines]) if lines else text)
 
     def _kfuncs(self) -> None:
         """Prototypes of the functions that programs may call."""

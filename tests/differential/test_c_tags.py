@@ -43,6 +43,7 @@ int function(int a, int *b) { return a + *b; }
 """
 USES = """
 struct tagged tagged_v; union choice choice_v; tagged_t tagged_t_v; handler_t handler_v; nameless_t nameless_v;
+struct relocated relocated_v;
 """
 
 
@@ -112,13 +113,13 @@ def test_tags_come_out_of_a_header_as_they_went_in(tmp_path):
 
 def test_tags_come_out_of_single_declarations(tmp_path):
     original = btf.load_spec(compiled(SOURCE, tmp_path, "original"))
-    order = ["inner", "tagged", "choice", "tagged_t", "handler_t", "nameless_t", "variable", "function"]
+    order = ["inner", "tagged", "choice", "tagged_t", "handler_t", "nameless_t", "relocated", "variable", "function"]
     text = "\n".join(btf.format_c(declared(original, name)) for name in order)
-    source = f"{text}\n{USES}int function(int a, int *b) {{ return a + *b; }}\n"
+    source = f"{text}\n{USES}int caller(int *b) {{ return function(1, b); }}\n"
     again = btf.load_spec(compiled(source, tmp_path, "again"))
-    left = {fact for fact in said(original) if fact not in said(again)}
-    assert {fact[0] for fact in left} <= {"STRUCT relocated.q"}
-    assert ("FUNC function.a", "parameter", False) in said(again)
+    assert of_types(said(again)) == of_types(said(original))
+    # clang keeps no names of parameters of what is only declared
+    assert {("FUNC function.0", "parameter", False), ("FUNC function", "function tag", False)} <= said(again)
     assert ("VAR variable", "variable tag", False) in said(again)
 
 
@@ -166,5 +167,5 @@ def test_tags_of_kfuncs_and_their_parameters_are_in_the_prototype(tmp_path):
     (tmp_path / "kfuncs.h").write_text(text)
     used = '#include "kfuncs.h"\nint x;\nint f(void) { return kfunc(1, &x); }\n'
     again = btf.load_spec(compiled(used, tmp_path, "used"))
-    assert ("FUNC kfunc.a", "of a", False) in said(again)
+    assert ("FUNC kfunc.0", "of a", False) in said(again)
     assert ("FUNC kfunc", "mine", False) in said(again)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ebpfpy import btf
+from ebpfpy.errors import BtfError
 from tests import invariants
 from tests.fuzz.mutations import mutate_btf
 from tests.fuzz.targets import TARGETS, divide, join, kernel_slices, splits
@@ -83,3 +84,34 @@ def test_nothing_that_the_fuzzer_starts_from_does_harm(name: str) -> None:
         TARGETS[name].run(seed)
         asked += 1
     assert asked > 10
+
+
+def unnamed_in_itself(*, behind_pointer: bool) -> btf.Spec:
+    """``struct outer {struct {struct {...} x;} x;}``, or the same with a pointer in between."""
+    inner = btf.Struct("", 8, (btf.Member("x", btf.Pointer(lambda: inner) if behind_pointer else lambda: inner),))
+    builder = btf.Builder()
+    builder.add(btf.Struct("outer", 8, (btf.Member("y", inner),)))
+    return builder.spec()
+
+
+def test_a_struct_without_name_in_itself_has_no_end_and_is_an_error() -> None:
+    spec = unnamed_in_itself(behind_pointer=False)
+    with pytest.raises(BtfError, match="contains itself"):
+        btf.diff(spec, spec)
+    spec = unnamed_in_itself(behind_pointer=True)
+    with pytest.raises(BtfError, match="refers to itself and has no name"):
+        btf.format_c(spec.type_by_name("outer"))
+    for each in (unnamed_in_itself(behind_pointer=False), spec):
+        invariants.ask_spec(each)
+
+
+def test_structs_without_name_that_double_at_every_level_are_refused_soon() -> None:
+    below: btf.Type = btf.Int("int", 4)
+    for _ in range(40):
+        below = btf.Struct("", 4, tuple(btf.Member(name, below) for name in "ab"))
+    builder = btf.Builder()
+    builder.add(btf.Struct("outer", 4, (btf.Member("x", below),)))
+    spec = builder.spec()
+    with pytest.raises(BtfError, match="too many members"):
+        btf.diff(spec, spec)
+    invariants.ask_spec(spec)
