@@ -25,7 +25,9 @@ RESULTS = ROOT / "build" / "test-results"
 PYTHON = sys.executable
 BIN = Path(sys.executable).parent
 KERNELS = ("6.1", "6.12")
-VM_SECONDS = 1200
+MODULES = ("sch_ingress", "cls_bpf")
+"""Modules that classic traffic control needs; what tests are about, they load themselves."""
+VM_SECONDS = 2000
 """What one guest may take, boot included; without KVM every instruction is emulated."""
 
 
@@ -75,7 +77,7 @@ def vm_step(kernel: str) -> Step:
     """The kernel tests inside a guest that runs a kernel of a distribution."""
     name = f"kernel-{kernel}"
     guest = [PYTHON, "-m", "tests.vm", "--kernel", kernel, "--timeout", str(VM_SECONDS), "--share", str(RESULTS)]
-    guest += ["--env", f"EBPFPY_VM={kernel}"]
+    guest += ["--env", f"EBPFPY_VM={kernel}", *(word for module in MODULES for word in ("--module", module))]
     inside = [PYTHON, "-m", "pytest", "-v", "--durations=10", "-p", "no:cacheprovider", "-o", "timeout=300"]
     inside += ["tests/kernel", f"--junit-xml={report(name)}"]
     return Step(name, [*guest, "--", *inside], tests=True, needs="vm-setup", guest=True)

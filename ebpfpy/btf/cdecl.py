@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .cwords import Words
 
 MARKED = re.compile("\x01([0-9]+)\x02")
-_MOST_TABS = 64
+MOST_TABS = 64
 _ENUM_MODES = {
     1: " __attribute__((mode(QI)))",
     2: " __attribute__((mode(HI)))",
@@ -50,7 +50,7 @@ class Writer(Layout):
             return head + end
         if not tabs:
             return f"{head}{shape.text}\n{end}"
-        indent = "\n" + "\t" * min(tabs, _MOST_TABS)
+        indent = "\n" + "\t" * min(tabs, MOST_TABS)
         return "".join((head, shape.text.replace("\n", indent), indent, end))
 
     def shape(self, type_id: int) -> Shape:
@@ -83,7 +83,7 @@ class Writer(Layout):
             attribute = "" if size == (8 if wide else 4) else _ENUM_MODES.get(size, "")
         if not lines:
             lines = [f"{self.enumerators([f'{name}___empty'])[0]} = 0,"]
-        indent = "\n" + "\t" * min(tabs, _MOST_TABS)
+        indent = "\n" + "\t" * min(tabs, MOST_TABS)
         between = f"{indent}\t"
         return f"enum {name + ' ' if name else ''}{{{between}{between.join(lines)}{indent}}}{attribute}"
 
@@ -117,7 +117,10 @@ class Writer(Layout):
                 rest += reversed(texts)
                 continue
             done.append(part)
-            line = part.rpartition("\n")[2] if "\n" in part else None
-            if line is not None:
-                tabs = len(line) - len(line.lstrip("\t"))
+            line = part.rfind("\n") + 1
+            if line:
+                tabs = line
+                while part[tabs : tabs + 1] == "\t":
+                    tabs += 1
+                tabs -= line
         return "".join(done)

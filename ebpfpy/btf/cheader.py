@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import BtfError, InputError
 
 from .ccolumns import Columns
-from .cdecl import Writer
+from .cdecl import MOST_TABS, Writer
 from .cdeclarator import MARK, PLAIN, POINTER
 from .clayout import Shape
 from .cnames import KEYWORDS_C23, Identifiers, identifier
@@ -302,9 +302,18 @@ class _Header(Writer):
         return self.own_tags.get(type_id, {}) if self.own_tags else {}
 
     def body(self, type_id: int, tabs: int, name: str) -> str:
-        if not name:
-            self.inlined.add(type_id)
-        return super().body(type_id, tabs, name)
+        if name:
+            return super().body(type_id, tabs, name)
+        self.inlined.add(type_id)
+        if self.kinds[type_id] not in _COMPOSITES or type_id not in self.columns.plain or type_id not in self.aligns:
+            return super().body(type_id, tabs, name)
+        columns = self.columns  # a shortcut: kernels have thousands
+        if type_id in columns.mentions:
+            self.inner += columns.mentions[type_id]
+        keyword = "struct" if self.kinds[type_id] == STRUCT else "union"
+        indent = "\n" + "\t" * min(tabs, MOST_TABS)
+        text = columns.text(type_id, columns.plain[type_id]).replace("\n", indent)
+        return f"{keyword} {{{text}{indent}}}"
 
     def scalar(self, words: Words, at: int) -> str:
         """C's own numbers as they are; others become typedefs of what has their size."""
@@ -537,10 +546,13 @@ class _Header(Writer):
             start = starts[type_id]
             if words[start] or type_id in self.inlined:
                 continue
-            if words[start + 1] & VLEN_MASK:
+            info = words[start + 1]
+            if info & VLEN_MASK:
                 text = f"{self.body(type_id, 0, '')};\n\n"
-                lines = text.split("\n")[1:-3] if "true" in text or "false" in text else ()
-                self.out.append(self._guarded(text, [line.strip().partition(" ")[0] for line in lines]) if lines else text)
+                if info & VLEN_MASK <= len(KEYWORDS_C23):
+                    offsets, _ = enum_values(words, start, info, kinds[type_id], words[start + 2])
+                    text = self._guarded(text, [self.names[at] for at in offsets])
+                self.out.append(text)
 
     def _kfuncs(self) -> None:
         """Prototypes of the functions that programs may call."""

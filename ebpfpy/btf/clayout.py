@@ -227,19 +227,20 @@ class Layout(Declarators):
     ) -> list[Named]:
         """All members that C can have, each name once."""
         found: list[Named] = []
-        used = {self.names[offset] for offset in words[at + 3 : at + 3 + 3 * (info & VLEN_MASK) : 3]}
-        seen: set[str] = set()
-        for index, (name_off, member, offset, width) in enumerate(self.members(words, at, info)):
-            name = self.names[name_off]
-            if name in seen:
-                name = _another(name, used)
-            elif name:
-                seen.add(name)
+        names, widest = self.names, self.widest
+        used: set[str] = set()
+        members = self.members(words, at, info)
+        for index, (name_off, member, offset, width) in enumerate(members):
+            name = names[name_off]
+            if name in used:
+                name = _another(name, used.union(names[each[0]] for each in members))
+            if name:
+                used.add(name)
             behind = "".join(f" {text}" for text in self.declared(tags[index])) if index in tags else ""
             if width:
-                if member not in self.widest:
-                    self.widest[member] = self._widest(member)
-                if width <= self.widest[member]:
+                if member not in widest:
+                    widest[member] = self._widest(member)
+                if width <= widest[member]:
                     found.append((name, member, offset, width, behind))
             elif name:
                 found.append((name, member, offset, 0, behind))
@@ -308,6 +309,4 @@ def _another(name: str, used: set[str]) -> str:
     number = 2
     while f"{name}___{number}" in used:
         number += 1
-    made = f"{name}___{number}"
-    used.add(made)
-    return made
+    return f"{name}___{number}"

@@ -32,8 +32,10 @@ def without_limit(ask: Callable[[], int]) -> int:
     result = ask()
     if result not in _REASONS:
         return result
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # of a process that may no longer read Python's own files
+        return result
     limit = resource.RLIMIT_MEMLOCK
     before = resource.getrlimit(limit)
     if before[0] == resource.RLIM_INFINITY or not _lift(limit, before[1], resource.RLIM_INFINITY):

@@ -186,5 +186,5 @@ def test_of_a_weak_and_a_strong_function_the_strong_one_is_called() -> None:
 
 
 def test_half_of_such_an_object_says_what_it_lacks() -> None:
-    spec = load_collection_spec(TESTDATA / "linked_one.bpf.o")
+    spec = load_collection_spec(TESTDATA / "linked_one.o")
     assert any("refers to calls, number_of_two, shared" in note for note in spec.notes)
