@@ -143,15 +143,19 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
     enabled = gc.isenabled()
     gc.disable()
     try:
-        header = _Header(spec)
-        text = header.text()
+        text, composites = _written(spec)
     finally:
         if enabled:
             gc.enable()
-    records = bool(header.records.own(STRUCT, UNION))  # else clang warns that the pragma is about nothing
-    yield _HEAD.format(guard=guard, include=line, push=_PUSH if records else "")
+    yield _HEAD.format(guard=guard, include=line, push=_PUSH if composites else "")
     yield text
-    yield _TAIL.format(guard=guard, pop=_POP if records else "")
+    yield _TAIL.format(guard=guard, pop=_POP if composites else "")
+
+
+def _written(spec: Spec) -> tuple[str, bool]:
+    """The declarations, and whether structs or unions are among them: if not, clang warns that the pragma is unused."""
+    header = _Header(spec)
+    return header.text(), bool(header.records.own(STRUCT, UNION))
 
 
 class _Header(Writer):
@@ -242,7 +246,7 @@ class _Header(Writer):
         pointers = records.own(PTR)
         targets = records.column(pointers, 2)
         self.sizes.update(dict.fromkeys(pointers, self.pointer_size))
-        self.aligns.update(dict.fromkeys(pointers, 8 * self.pointer_size))
+        ready: list[int] = []
         for type_id, target in zip(pointers, targets, strict=True):
             if target in known:
                 before, behind, _, mentioned, tag = known[target]
@@ -250,8 +254,10 @@ class _Header(Writer):
                     known[type_id] = (f"{before}*", "", POINTER, mentioned, tag)
                     if mentionable[target]:
                         mentionable[type_id] = complete[type_id] = 1
+                        ready.append(type_id)
             elif target < len(kinds) and kinds[target] == FUNC_PROTO:
                 self.functions.append((type_id, target))
+        self.aligns.update(dict.fromkeys(ready, 8 * self.pointer_size))  # a size it has before it may stand anywhere
         for type_id in records.own(ARRAY):
             start = starts[type_id]
             inner = known.get(words[start + 3])
@@ -269,11 +275,12 @@ class _Header(Writer):
         """Answer for the pointers to all that may be mentioned once the typedefs are written."""
         words, starts = self.words, self.starts
         mentionable, complete = self.mentionable, self.complete
-        for type_id in self.records.own(PTR):
-            if not complete[type_id]:
-                target = words[starts[type_id] + 2]
-                if target < len(mentionable) and mentionable[target]:
-                    mentionable[type_id] = complete[type_id] = 1
+        ready: list[int] = []
+        pointers = self.records.own(PTR)
+        for type_id, target in zip(pointers, self.records.column(pointers, 2), strict=True):
+            if not complete[type_id] and target < len(mentionable) and mentionable[target]:
+                mentionable[type_id] = complete[type_id] = 1
+                ready.append(type_id)
         is_mentionable = mentionable.__getitem__
         for type_id, proto in self.functions:
             start = starts[proto]
@@ -281,8 +288,10 @@ class _Header(Writer):
             try:
                 if mentionable[words[start + 2]] and all(map(is_mentionable, words[start + 4 : last : 2])):
                     mentionable[proto] = mentionable[type_id] = complete[type_id] = 1
+                    ready.append(type_id)
             except IndexError:
                 continue  # the walk says which
+        self.aligns.update(dict.fromkeys(ready, 8 * self.pointer_size))
 
     # --- names ----------------------------------------------------------------------------------
 
@@ -352,7 +361,7 @@ class _Header(Writer):
         """
         words, starts, kinds, first = self.words, self.starts, self.kinds, self.first_id
         mentionable, complete, settle = self.mentionable, self.complete, self.settle
-        is_complete, plain, all_types = complete.__getitem__, self.columns.plain, self.columns.types
+        alignment, plain, all_types = self.aligns.get, self.columns.plain, self.columns.types
         try:
             while stack:
                 key = stack[-1]
@@ -369,7 +378,8 @@ class _Header(Writer):
                         types = all_types[rows[0] : rows[1]]
                     else:
                         types = words[start + 4 : start + 3 + 3 * (words[start + 1] & VLEN_MASK) : 3].tolist()
-                    missing = () if all(map(is_complete, types)) else [t << 1 | 1 for t in types[::-1] if not complete[t]]
+                    aligned = list(map(alignment, types))
+                    missing = [t << 1 | 1 for t in types[::-1] if not complete[t]] if None in aligned else None
                 else:
                     missing = self._missing_parts(kind, start, key)
                 if missing:
@@ -382,12 +392,11 @@ class _Header(Writer):
                 stack.pop()
                 answers[current] = 1
                 if key & 1:
-                    if rows is not None and self._is_aligned(current, start, rows, types):
+                    if rows is not None and self._is_aligned(current, start, rows, types, aligned):
                         if words[start]:
                             self._write_plain(current, rows)
                         continue
-                    if kind != PTR or current < first:
-                        settle(current, words, start, words[start + 1])
+                    settle(current, words, start, words[start + 1])
                     if kind in _COMPOSITES and current >= first and words[start]:
                         self._composite(current, start, kind)
                 elif kind == TYPEDEF and current >= first:
@@ -398,10 +407,11 @@ class _Header(Writer):
                 source=self.spec.name or "BTF",
             ) from None
 
-    def _is_aligned(self, type_id: int, start: int, rows: tuple[int, int], types: list[int]) -> bool:
+    def _is_aligned(
+        self, type_id: int, start: int, rows: tuple[int, int], types: list[int], aligned: list[int]
+    ) -> bool:
         """Settle a struct or union if its members are where they are by nature; else it is not plain."""
         columns, aligns, total = self.columns, self.aligns, self.words[start + 2]
-        aligned = list(map(aligns.__getitem__, types))
         align = max(aligned)
         if (
             8 * total % align

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .cdeclarator import MARK, MARK_END, Declarators
+from .cnames import Scope
 from .cpadding import indented, padding, widening
 from .cscalars import alignments
 from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Words, parts_of
@@ -229,12 +230,15 @@ class Layout(Declarators):
         found: list[Named] = []
         names, widest = self.names, self.widest
         used: set[str] = set()
+        scope: Scope | None = None
         members = self.members(words, at, info)
         for index, (name_off, member, offset, width) in enumerate(members):
             name = names[name_off]
             if name in used:
-                name = _another(name, used.union(names[each[0]] for each in members))
-            if name:
+                if scope is None:
+                    scope = Scope.fromkeys((names[each[0]] for each in members), 1)
+                name = scope.claim(name)
+            elif name:
                 used.add(name)
             behind = "".join(f" {text}" for text in self.declared(tags[index])) if index in tags else ""
             if width:
@@ -301,12 +305,3 @@ class _Fields(dict[int, Field]):
         self[member] = made = self.layout.field(member)
         return made
 
-
-def _another(name: str, used: set[str]) -> str:
-    """A member's name with a number behind it, as an earlier member has the name."""
-    if not name:
-        return ""
-    number = 2
-    while f"{name}___{number}" in used:
-        number += 1
-    return f"{name}___{number}"

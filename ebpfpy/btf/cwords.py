@@ -6,7 +6,7 @@ import re
 import sys
 from array import array
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -56,6 +56,7 @@ class Records:
         words.extend((0, 0, 0))
         self.words, self.starts = words, starts
         top = words.tobytes()[7 if sys.byteorder == "little" else 4 :: 4]  # of each record's second word
+        self._own: dict[tuple[int, ...], list[int]] = {}
         self.kinds = bytes(itemgetter(*starts, 0)(top)[:-1]).translate(_CLEAR_TOP_BIT)
 
     def locate(self, type_id: int) -> tuple[Words, int]:
@@ -72,9 +73,17 @@ class Records:
             ) from None
 
     def own(self, *wanted: int) -> list[int]:
-        """The spec's own types of some kinds, by id."""
-        pattern = re.compile(b"[" + re.escape(bytes(wanted)) + b"]")
-        return [match.start() for match in pattern.finditer(self.kinds, self.spec.first_id)]
+        """The spec's own types of some kinds, by id; not to be changed."""
+        found = self._own.get(wanted)
+        if found is None:
+            if len(wanted) == 1:
+                matches = re.finditer(re.escape(bytes(wanted)), self.kinds[self.spec.first_id :])
+                first = self.spec.first_id
+                found = [first + match.start() for match in matches]
+            else:
+                found = sorted(chain.from_iterable(map(self.own, wanted)))
+            self._own[wanted] = found
+        return found
 
     def column(self, ids: Iterable[int], index: int) -> list[int]:
         """One word of the record of each type: 0 is the name's offset, 1 the info word, 2 the size or a type."""

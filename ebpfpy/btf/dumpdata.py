@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_LINES = 1 << 20
+_FEW_LINES = 1 << 13
+_LINES_PER_BYTE = 32
+"""Bitfields and unions put many values into a byte; structs that double at every level would put any number there."""
 _MOST_TABS = 64
 _WIDEST = 16
 """Bytes of the largest integer."""
@@ -65,7 +68,7 @@ def dump_data(
 
     Raises:
         InputError: the buffer is too short, the type has no values, or contains itself; or the text would have more
-            than a million values.
+            than a million values, or out of all proportion to the bytes.
     """
     view = memoryview(bytes_view(buffer))
     size = sizeof(of)
@@ -141,8 +144,9 @@ class _Dump:
     ) -> None:
         """Write a value, or its opening, and leave the rest to `work`."""
         self.values += 1
-        if self.values > _MOST_LINES:
-            raise InputError(f"more than {_MOST_LINES} values")
+        most = min(_MOST_LINES, _FEW_LINES + _LINES_PER_BYTE * len(self.view))
+        if self.values > most:
+            raise InputError(f"more than {most} values in {len(self.view)} bytes")
         under = resolve(of)
         if isinstance(under, t.Array):
             count = under.count
