@@ -130,7 +130,7 @@ class Columns:
         for first, end in zip(firsts, firsts[1:], strict=False):
             index += 1
             before[first] = 0
-            if len(set(names[first:end])) != end - first:
+            if end - first > 1 and len(set(names[first:end])) != end - first:
                 part = list(filter(None, names[first:end]))
                 if len(set(part)) != len(part):
                     odd.add(ids[index])

@@ -185,6 +185,7 @@ class _Header(Writer):
         self.inner: list[str] = []  # tags in parameter lists of what was written since somebody emptied it
         self.aliases: list[str] = []
         self.out: list[str] = []
+        self.targets: list[int] = []  # what the own pointers point to
         self.functions: list[tuple[int, int]] = []  # pointers to functions, and the prototypes
 
     def text(self) -> str:
@@ -220,11 +221,10 @@ class _Header(Writer):
                 ids, offsets = list(compress(ids, offsets)), list(filter(None, offsets))
                 for type_id in ids:
                     mentionable[type_id] = 1
-            called = map(renamed.get, ids, map(names.__getitem__, offsets)) if renamed else map(names.__getitem__, offsets)
-            tags = [f"{keyword}{name}" for name in called]
-            texts = [f"{tag} " for tag in tags]
-            ends = tags if keyword else repeat("")
-            known.update(zip(ids, zip(texts, repeat(""), repeat(PLAIN), repeat(()), ends), strict=False))
+            called = map(renamed.get, ids, map(names.__getitem__, offsets))
+            tags = [f"{keyword}{name} " for name in called]
+            ends = map(str.rstrip, tags) if keyword else repeat("")
+            known.update(zip(ids, zip(tags, repeat(""), repeat(PLAIN), repeat(()), ends), strict=False))
         for type_id in records.own(INT, FLOAT, ENUM, ENUM64, FWD):
             start = starts[type_id]
             self.settle(type_id, words, start, words[start + 1])
@@ -244,7 +244,7 @@ class _Header(Writer):
                     known[type_id] = (f"const {before}", "", PLAIN, mentioned, tag)
                     mentionable[type_id] = mentionable[target]
         pointers = records.own(PTR)
-        targets = records.column(pointers, 2)
+        targets = self.targets = records.column(pointers, 2)
         self.sizes.update(dict.fromkeys(pointers, self.pointer_size))
         ready: list[int] = []
         for type_id, target in zip(pointers, targets, strict=True):
@@ -277,7 +277,7 @@ class _Header(Writer):
         mentionable, complete = self.mentionable, self.complete
         ready: list[int] = []
         pointers = self.records.own(PTR)
-        for type_id, target in zip(pointers, self.records.column(pointers, 2), strict=True):
+        for type_id, target in zip(pointers, self.targets, strict=True):
             if not complete[type_id] and target < len(mentionable) and mentionable[target]:
                 mentionable[type_id] = complete[type_id] = 1
                 ready.append(type_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from .cnames import Scope
@@ -52,9 +51,12 @@ class Taken:
             for each in records.own(ENUM, ENUM64)
             if not records.words[records.starts[each] + 1] & VLEN_MASK and records.words[records.starts[each]]
         }
-        offsets = records.column(tagged, 0)
-        defined = [each for each in compress(tagged, offsets) if each not in undefined]
-        self._name_tags(defined, list(map(names.__getitem__, records.column(defined, 0))), records.kinds)
+        named = [
+            (each, names[name_off])
+            for each, name_off in zip(tagged, records.column(tagged, 0), strict=True)
+            if name_off and each not in undefined
+        ]
+        self._name_tags([each for each, _ in named], [name for _, name in named], records.kinds)
         for type_id in [*sorted(undefined), *declared]:
             start = records.starts[type_id]
             fwd = records.kinds[type_id] == FWD
