@@ -198,7 +198,11 @@ class Proof:
             if size is not None:
                 lines.append(f'_Static_assert(sizeof((({name} *)0)->{path}) == {size}, "");')
         for name, value in self.values:
-            text = "(-9223372036854775807LL - 1)" if value == -(1 << 63) else f"{value}{'ULL' if value >> 63 > 0 else 'LL'}"
+            text = (
+                "(-9223372036854775807LL - 1)"
+                if value == -(1 << 63)
+                else f"{value}{'ULL' if value >> 63 > 0 else 'LL'}"
+            )
             lines.append(f'_Static_assert({name} == {text}, "");')
         return "\n".join(lines) + "\n"
 

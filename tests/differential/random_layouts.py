@@ -122,7 +122,9 @@ def _spelled(composite: Composite) -> str:
         kind = field.type
         if isinstance(kind, Composite):
             kind = _tag(kind) if kind.name else _spelled(kind)
-        behind = f" : {field.width}" if field.width is not None else f"[{field.count}]" if field.count is not None else ""
+        behind = (
+            f" : {field.width}" if field.width is not None else f"[{field.count}]" if field.count is not None else ""
+        )
         lines.append(f"{kind} {field.name}{behind};")
     return f"{_tag(composite)} {{ {' '.join(lines)} }} {composite.attributes}"
 

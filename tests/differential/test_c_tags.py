@@ -150,7 +150,9 @@ def test_attributes_are_plain_ones_and_those_that_move_members_are_left_out(tmp_
     assert "aligned" not in text
     assert "evil" not in text
     (tmp_path / "attributes.h").write_text(text)
-    check = '#include "attributes.h"\n_Static_assert(__builtin_offsetof(struct holder, x) == 8, "");\nstruct holder h;\n'
+    check = (
+        '#include "attributes.h"\n_Static_assert(__builtin_offsetof(struct holder, x) == 8, "");\nstruct holder h;\n'
+    )
     for name, compiler in (("bpf", (CLANG, "-target", "bpf")), ("gcc", ("gcc",))):
         compiled(check, tmp_path, name, compiler)
 
@@ -162,7 +164,9 @@ def test_tags_of_kfuncs_and_their_parameters_are_in_the_prototype(tmp_path):
     builder = btf.Builder()
     builder.add_all([btf.DeclTag("bpf_kfunc", kfunc), btf.DeclTag("mine", kfunc), btf.DeclTag("of a", kfunc, 0)])
     text = "".join(btf.format_header(builder.spec("kfuncs")))
-    expected = 'extern int kfunc(int a __btf_decl_tag("of a"), int __btf_type_tag("rcu") *b) __btf_decl_tag("mine") __weak'
+    expected = (
+        'extern int kfunc(int a __btf_decl_tag("of a"), int __btf_type_tag("rcu") *b) __btf_decl_tag("mine") __weak'
+    )
     assert expected in text
     (tmp_path / "kfuncs.h").write_text(text)
     used = '#include "kfuncs.h"\nint x;\nint f(void) { return kfunc(1, &x); }\n'

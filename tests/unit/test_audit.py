@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ebpfpy import btf, features
-from ebpfpy.__main__ import main
+from ebpfpy.cli.main import main
 from ebpfpy.errors import InputError
 from ebpfpy.sys.kallsyms import find_copies
 
