@@ -179,9 +179,7 @@ def relocating(kernel: Path, peer: Libbpf | None) -> list[Row]:
         spec, fresh = btf.load_spec(kernel), list(load_collection_spec(MANY).programs.values())
         per_relocation.append(milliseconds(lambda spec=spec, fresh=fresh: relocate(spec, fresh)) * 1000 / count)
     rows.append(Row("one relocation, first object", statistics.median(per_relocation), peer_cold, "us", None, "ratio"))
-    rows.append(
-        Row("one relocation, second object", side_by_side(second)[0] * 1000 / count, peer_cold, "us", 15)
-    )
+    rows.append(Row("one relocation, second object", side_by_side(second)[0] * 1000 / count, peer_cold, "us", 15))
     return rows
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 COUNT = 7
 
 
-def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:
-    """The line of the table; without bpftool only our own time."""
+def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:  # noqa: ARG001
+    """The line of the table; without bpftool, which is the peer here, only our own time."""
     from ebpfpy import btf
 
     def ours() -> object:

@@ -113,7 +113,8 @@ class Declarators:
     def parameters(self, names: list[str]) -> list[str]:
         """What the parameters of a function that want these names are called: each name once."""
         if len(set(names)) != len(names):
-            names = ["" if name in names[:index] else name for index, name in enumerate(names)]
+            first: dict[str, int] = {}
+            names = [name if first.setdefault(name, at) == at else "" for at, name in enumerate(names)]
         return names
 
     def name_of(self, type_id: int, words: Words, at: int) -> str:

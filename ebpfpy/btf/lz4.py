@@ -116,7 +116,7 @@ def unpack_block(data: bytes, limit: int) -> bytes:
             if start < 0 or not back:
                 raise BtfError(f"lz4: a match begins {back} bytes back in {len(out)}", offset=token_at)
             if count > limit - len(out):
-                break
+                raise BtfError(f"lz4: a block grows beyond {limit} bytes", offset=token_at)
             if back >= count:
                 out += out[start : start + count]
             else:

@@ -22,6 +22,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO
 SYSFS = "/sys/kernel/btf"
 _CHUNK = 1 << 22
 _PIECE = 1 << 17  # bytes that nearly every module's BTF fits into
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # not every system has both
 _DEEPEST = 3
 """Layers: a vmlinuz that somebody compressed and put into an archive."""
 _SUFFIXES = frozenset(
@@ -162,13 +163,15 @@ def _contents(source: Source) -> tuple[Any, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), ""
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
+        path = os.fsdecode(source)
         name = stem(path)
         if path.startswith(SYSFS + "/"):
             try:
                 return read_sysfs(path, shared=name == "vmlinux"), name
             except OSError as error:
                 raise kernel_error(error.errno or errno.EIO, "open", subject=path) from error
+            except ValueError as error:  # a NUL in the path
+                raise InputError(f"{path!r} is no path: {error}") from None
         return _read_file(path), name
     if not hasattr(source, "read"):
         raise InputError(f"BTF is read from a path, bytes or a binary file, not from {type(source).__name__}")
@@ -180,7 +183,7 @@ def _contents(source: Source) -> tuple[Any, str]:
 def _read_file(path: str) -> bytes:
     """The bytes of a file; thousands of modules are read one after the other, so without Python's file objects."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, _READ)
     except OSError as error:
         raise kernel_error(error.errno or errno.EIO, "open", subject=path) from error
     except ValueError as error:  # a NUL in the path

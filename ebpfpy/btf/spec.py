@@ -528,11 +528,9 @@ class Spec:
         flavours: dict[bytes, list[int]] = {}
         at = self._find(b"___", start, end)
         while at >= 0:
-            before = self._data[max(start, at - _USUAL_NAME) : at]
-            first = before.rfind(b"\0")
-            if first < 0 and at - start > _USUAL_NAME:
-                before = self._data[start:at]
-                first = before.rfind(b"\0")
+            before, back = b"", _USUAL_NAME
+            while (first := before.rfind(b"\0")) < 0 and len(before) < at - start:
+                before, back = self._data[max(start, at - back) : at], 4 * back
             first = at - len(before) + first + 1
             name = self._long_string(first)
             essential = essential_bytes(name)

@@ -129,14 +129,15 @@ class Compiler:
     # --- arrays --------------------------------------------------------------------------------
 
     def _array(self, of: t.Array, last: bool) -> Codec:
+        if of.count < 0:
+            raise InputError(f"{of!r}: no array has {of.count} elements")
         under = self.resolve(of.element)
         if isinstance(under, t.Int) and under.size == 1 and (under.char or under.name == "char"):
+            self._bounded(of, of.count, 1)
             return text_array(of.count, self.text, last)
         element = self.compile(under, last=False)
         if of.count == 0 and last:
             return self._flexible(element, repr(of))
-        if of.count < 0:
-            raise InputError(f"{of!r}: no array has {of.count} elements")
         size, values = element.size * of.count, 1 + element.values * of.count
         self._bounded(of, size, values)
         count, step, what = of.count, element.size, repr(of)

@@ -145,7 +145,7 @@ class PackageDecompressor:
             self._input = io.BytesIO(bytes(data))
         out = self._left
         # the package has no limit for what comes out, so little is put in: a kilobyte grows to 32 megabytes at most
-        while len(out) < max_length and not self.eof:
+        while len(out) < max_length and not self._object.eof:
             piece = self._input.read(1024)
             if not piece:
                 break
@@ -153,8 +153,8 @@ class PackageDecompressor:
                 out += self._object.decompress(piece)
             except self._error as error:
                 raise BtfError(f"zstd: {error}", offset=self._input.tell()) from None
-            self.eof = self._object.eof
+        self._left = out[max_length:]
+        self.eof = self._object.eof and not self._left
         if self.eof:
             self.unused_data = self._object.unused_data + self._input.read()
-        self._left = out[max_length:]
         return bytes(out[:max_length])

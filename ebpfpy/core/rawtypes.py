@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ebpfpy.btf.kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, VLEN_MASK, Kind
 from ebpfpy.btf.names import essential_bytes
@@ -102,6 +103,7 @@ class RawTypes:
     __slots__ = (
         "_base", "_candidates", "_essential", "_first", "_members", "_mismatches", "_reachable", "_records", "_sizes",
         "_spec", "_under", "big_endian",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, base: RawTypes | None) -> None:
@@ -114,7 +116,8 @@ class RawTypes:
         self._members: dict[int, Members] = {}
         self._reachable: dict[int, tuple[dict[bytes, int], dict[bytes, list[Reached]]]] = {}
         self._essential: dict[int, bytes] = {}
-        self._mismatches: dict[RawTypes, dict[tuple[int, int], str | None]] = {}
+        # weak: an object that outlives a kernel's types must not keep them
+        self._mismatches: WeakKeyDictionary[RawTypes, dict[tuple[int, int], str | None]] = WeakKeyDictionary()
         self.big_endian = spec.byte_order == "big"
         self._candidates: dict[tuple[bytes, tuple[int, ...]], list[int]] = {}
 

@@ -142,6 +142,7 @@ def explain_target(
         KernelError: kallsyms cannot be read.
         NotFoundError: the running kernel has no BTF, and no `kernel_types` were given.
     """
+    encode_name(name)  # refuses what is no string
     if not name or not name.isprintable() or " " in name:
         raise InputError(f"{name!r} is not the name of a function")
     if module is not None:
@@ -158,11 +159,14 @@ def explain_target(
     traceable = _listed(name, [f"{root}/available_filter_functions" for root in TRACEFS]) if live else None
     blacklisted = _listed(name, [BLACKLIST]) if live else None
     known = path is not None
-    fentry = _why_no_fentry(name, functions, every, traceable, symbols_known=known)
+    refusals = _refusals(name, functions, every, traceable, symbols_known=known)
+    fentry: str | None = "BTF has no function of that name"
+    if refusals:
+        fentry = None if None in refusals.values() else next(iter(refusals.values()))
     kprobe = _why_no_kprobe(name, every, blacklisted, symbols_known=known)
     return TargetAudit(
         name, module, tuple(functions), tuple(every), traceable, blacklisted, fentry, kprobe,
-        tuple(_sections(name, functions, every, fentry, kprobe)),
+        tuple(_sections(name, refusals, every, kprobe)),
         tuple(_reasons(name, module, specs, functions, every, traceable, symbols_known=known)),
     )  # fmt: skip
 
@@ -173,7 +177,7 @@ def _running_kernel(cache: btf.Cache) -> list[btf.Spec]:
 
 def _functions(spec: btf.Spec, name: str) -> list[Function]:
     found = []
-    label = spec.name if spec.split else None
+    label = spec.name.replace("-", "_") if spec.split else None
     try:
         for type_id in spec.ids_by_name(encode_name(name), (Kind.FUNC,)):
             function = spec.type_by_id(type_id)
@@ -230,33 +234,34 @@ def _copies(name: str, symbols: Sequence[Symbol]) -> list[str]:
     return sorted({s.name for s in symbols if s.name != name and ".cold" not in s.name})
 
 
-def _why_no_fentry(
+def _refusals(
     name: str, functions: list[Function], symbols: list[Symbol], traceable: bool | None, *, symbols_known: bool
-) -> str | None:
-    if not functions:
-        return "BTF has no function of that name"
-    places = {function.module for function in functions}
-    per_place = max(sum(f.module == place for f in functions) for place in places)
-    if per_place > 1:
-        return f"BTF describes {per_place} functions of that name in one place, and it cannot be told which is which"
-    problems = {function.problem for function in functions}
-    if None not in problems:
-        return next(iter(problems))
-    if symbols_known:
-        here = [symbol for symbol in _exact(name, symbols) if symbol.module in places]
-        if not here:
-            copies = _copies(name, symbols)
-            return (
-                f"the kernel only has {', '.join(copies)}: the compiler changed the function"
-                if copies
-                else "kallsyms has no code of that name: it was inlined everywhere, or was for start-up only"
+) -> dict[str | None, str | None]:
+    """For each place that has a FUNC of that name: why fentry cannot attach there, None if it can."""
+    found: dict[str | None, str | None] = {}
+    for place in dict.fromkeys(function.module for function in functions):
+        here = [function for function in functions if function.module == place]
+        code = [symbol for symbol in symbols if symbol.module == place]
+        exact, copies = _exact(name, code), _copies(name, code)
+        if len(here) > 1:
+            why: str | None = (
+                f"BTF of {_place(place)} describes {len(here)} functions of that name,"
+                " and it cannot be told which is which"
             )
-        crowded = [place for place in places if sum(symbol.module == place for symbol in here) > 1]
-        if len(crowded) == len(places):
-            return f"{len(here)} functions in {_place(crowded[0])} have that name"
-    if traceable is False:
-        return "ftrace cannot hook it (it is notrace, or written in assembler)"
-    return None
+        elif here[0].problem is not None:
+            why = here[0].problem
+        elif symbols_known and copies and not exact:
+            why = f"{_place(place)} only has {', '.join(copies)}: the compiler changed the function"
+        elif symbols_known and not exact:
+            why = f"{_place(place)} has no code of that name: it was inlined everywhere, or was for start-up only"
+        elif len(exact) > 1:
+            why = f"{len(exact)} functions in {_place(place)} have that name"
+        elif traceable is False:
+            why = "ftrace cannot hook it (it is notrace, or written in assembler)"
+        else:
+            why = None
+        found[place] = why
+    return found
 
 
 def _why_no_kprobe(name: str, symbols: list[Symbol], blacklisted: bool | None, *, symbols_known: bool) -> str | None:
@@ -274,13 +279,12 @@ def _why_no_kprobe(name: str, symbols: list[Symbol], blacklisted: bool | None, *
 
 
 def _sections(
-    name: str, functions: list[Function], symbols: list[Symbol], fentry: str | None, kprobe: str | None
+    name: str, refusals: dict[str | None, str | None], symbols: list[Symbol], kprobe: str | None
 ) -> list[str]:
     found = []
-    if fentry is None:
-        good = [function for function in functions if function.problem is None]
-        for function in good:
-            where = f"{function.module}:" if function.module else "vmlinux:" if len(functions) > 1 else ""
+    for place, why in refusals.items():
+        if why is None:
+            where = f"{place}:" if place else f"{_VMLINUX}:" if len(refusals) > 1 else ""
             found.append(f"fentry/{where}{name}")
     if kprobe is None:
         found.append(f"kprobe/{name}")
@@ -333,7 +337,7 @@ def _reasons(
 def _why_left_out(name: str, specs: list[btf.Spec], symbols: list[Symbol]) -> list[str]:
     """Why a function that is there has no BTF."""
     exact = _exact(name, symbols)
-    with_types = {spec.name for spec in specs if spec.split}
+    with_types = {spec.name.replace("-", "_") for spec in specs if spec.split}
     for place in {symbol.module for symbol in symbols}:
         if place is not None and place not in with_types:
             return [f"module {place} has no BTF (built without it, or not fitting this kernel)"]

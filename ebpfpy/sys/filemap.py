@@ -8,6 +8,7 @@ it from a leak. So this calls mmap(2) itself. The memory is unmapped when the la
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import weakref
 from functools import cache
@@ -72,6 +73,9 @@ def map_shared_at(descriptor: int, size: int, address: int) -> Any:
     if found is None or found == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    if found != address:  # before Linux 4.17 the flag is a mere hint
+        unmapping(found, size)
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     array = (ctypes.c_char * size).from_address(found)
     weakref.finalize(array, unmapping, found, size).atexit = False
     return array

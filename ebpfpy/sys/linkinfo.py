@@ -328,6 +328,7 @@ def _kprobe_multi(fd: int | HasFileno, info: layout.LinkInfo) -> LinkDetails:
     count = min(info.kprobe_multi.count, _MOST)
     addresses, cookies = (c_uint64 * count)(), (c_uint64 * count)()
     if count:
+        info.kprobe_multi.count = count  # what there is room for
         info.kprobe_multi.addrs = addressof(addresses)
         info.kprobe_multi.cookies = addressof(cookies)
         _fill(fd, info)
@@ -341,6 +342,7 @@ def _uprobe_multi(fd: int | HasFileno, info: layout.LinkInfo) -> LinkDetails:
     offsets, counters, cookies = ((c_uint64 * count)() for _ in range(3))
     if count:
         part = info.uprobe_multi
+        part.count = count
         part.path, part.path_size = addressof(path), sizeof(path)
         part.offsets, part.ref_ctr_offsets, part.cookies = map(addressof, (offsets, counters, cookies))
         _fill(fd, info)

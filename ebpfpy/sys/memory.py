@@ -39,7 +39,10 @@ class _Buffer(ctypes.Structure):
 @cache
 def _library() -> tuple[Any, Any]:
     """memmem(3) and wmemchr(3), typed; None for one that cannot be used here."""
-    library = ctypes.CDLL(None)
+    try:
+        library = ctypes.CDLL(None)
+    except (OSError, TypeError):  # not every system has its C library under that name
+        return None, None
     size, pointer = ctypes.c_size_t, ctypes.c_void_p
     pattern = getattr(library, "memmem", None)
     if pattern is not None:
@@ -77,13 +80,14 @@ class Memory:
     def __init__(self, view: memoryview, *, native: bool = True) -> None:
         self._view = view
         self._pattern, self._word = _library() if native else (None, None)
-        self._address = address_of(view)
+        self._address = address_of(view) if native else 0
         if self._address % 4:
             self._word = None
         self._bytes: bytes | None = None
 
     def find(self, pattern: bytes, start: int, end: int) -> int:
         """The first place of `pattern` in bytes `start` to `end`; -1 if it is not there."""
+        end = min(end, len(self._view))
         if self._pattern is None:
             return self._copy().find(pattern, start, end)
         if end - start < len(pattern):
@@ -96,6 +100,7 @@ class Memory:
 
         Words are counted from the start of the buffer.
         """
+        end = min(end, len(self._view) // 4)
         if self._word is None:
             return self._words_equal_in_bytes(value, start, end)
         found: list[int] = []

@@ -68,6 +68,19 @@ def test_a_function_of_which_only_a_changed_copy_is_left_is_attachable_under_the
     assert any("calls of those are not seen" in reason for reason in audit.reasons)
 
 
+def test_the_place_that_has_the_code_is_advised_and_the_one_that_has_not_is_not(ask):
+    symbols = "ffffffffc0000000 t e1000_probe.isra.0\t[e1000]\nffffffffc0100000 t e1000_probe\t[e1000e]\n"
+    audit = ask("e1000_probe", symbols)
+
+    assert audit.fentry is None
+    assert audit.sections == ("fentry/e1000e:e1000_probe", "kprobe/e1000_probe")
+
+
+def test_a_name_that_is_no_text_is_an_error(specs):
+    with pytest.raises(InputError):
+        features.explain_target(5, kernel_types=specs)
+
+
 def test_a_function_without_a_symbol_was_inlined_or_for_start_up(ask):
     audit = ask("vfs_read", "ffffffff81000000 T vfs_write\n")
 

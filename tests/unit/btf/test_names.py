@@ -184,3 +184,26 @@ def test_essential_names_in_a_kernel_agree_with_a_walk(vmlinux: btf.Spec) -> Non
     for name in ("task_struct", "pt_regs", "list_head", "nothing_like_it"):
         expected = vmlinux.any_types_by_name(name)
         assert [t for t in vmlinux.types_by_essential_name(f"{name}___mine") if t in expected] == expected
+
+
+class Counting(bytes):
+    """Bytes that count how many of them are copied out."""
+
+    copied = 0
+
+    def __getitem__(self, which):
+        found = super().__getitem__(which)
+        self.copied += len(found) if isinstance(which, slice) else 1
+        return found
+
+
+def test_what_is_copied_to_find_flavours_grows_with_the_names_and_not_with_their_square():
+    builder = btf.Builder()
+    builder.add(INT)
+    for number in range(3_000):
+        builder.add(btf.Int(f"{'x' * 70}{number}___v2", 4, 1))
+    data = Counting(builder.marshal())
+    spec = btf.Spec(data)
+
+    assert [t.name for t in spec.types_by_essential_name("x" * 70 + "7")] == ["x" * 70 + "7___v2"]
+    assert data.copied < 12 * len(data)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import lzma
 import random
+import weakref
 from functools import cache
 from pathlib import Path
 
@@ -387,3 +389,17 @@ def test_no_specs_at_all_poison_everything(asked):
 def test_a_target_of_the_other_byte_order_is_refused(asked):
     with pytest.raises(InputError, match=r"object is little-endian, vmlinux big-endian"):
         core.relocate(asked, [Records("big").spec("vmlinux")])
+
+
+def test_an_object_keeps_no_kernel_alive_that_it_was_relocated_against():
+    local, kernel = Records(), Records()
+    root = local.struct("s", 4, [("a", local.int("int", 4, SIGNED), 0)])
+    kernel.struct("s", 4, [("a", kernel.int("int", 4, SIGNED), 0)])
+    asked = [relocation(local.spec("object"), root, "0:0", R.BYTE_OFF)]
+    target = kernel.spec("vmlinux")
+    assert core.relocate(asked, [target])[0].target_value == 0
+    gone = weakref.ref(target)
+    del target
+    gc.collect()
+
+    assert gone() is None
