@@ -29,6 +29,7 @@ from array import array
 from bisect import bisect_left
 from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
@@ -501,18 +502,20 @@ class Spec:
         flavours = self._flavour_offsets(essential)
         exact = bool(essential) and essential_bytes(essential) == essential
         if len(flavours) > _MANY_FLAVOURS:
-            return self._ids_of_many({*flavours, *(self.string_offsets(essential) if exact else ())}, kinds)
+            offsets = {*flavours, *(self.string_offsets(essential) if exact else ())}
+            return [self._id_at(position) for position in self._positions_of_many(offsets, kinds)]
         found = set(self._positions_by_name(essential, kinds)) if exact else set()
         for offset in flavours:
             found.update(self._positions_of(offset, kinds))
         return [self._id_at(position) for position in sorted(found)]
 
-    def _ids_of_many(self, offsets: set[int], kinds: Collection[int] | None) -> list[int]:
+    def _positions_of_many(self, offsets: set[int], kinds: Collection[int] | None) -> list[int]:
+        """The records whose name_off is one of `offsets`, in one pass over all records."""
         self._grow(len(self._words))
         words = self._words
         return [
-            self.first_id + index
-            for index, position in enumerate(self._starts)
+            position
+            for position in self._starts
             if words[position] in offsets and (kinds is None or words[position + 1] >> KIND_SHIFT & KIND_MASK in kinds)
         ]
 
@@ -545,16 +548,19 @@ class Spec:
         # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
         # the search ends with the first copy that names a type; in smaller ones every copy counts.
         every = self._strings_length <= _SMALL_STRINGS
-        found: list[int] = []
-        if self.base is not None:
-            for offset in self.base._offsets_of(name):
-                found += self._positions_of(offset, kinds)
         start = self._strings_at
+        base = self.base._offsets_of(name) if self.base is not None else ()
+        own: Iterable[int] = ()
         if not every or self._find(name, start, start + self._strings_length) >= 0:  # most modules lack it
-            for offset in self._each_own_offset(name):
-                found += self._positions_of(offset, kinds)
-                if found and not every:
-                    break
+            own = self._each_own_offset(name)
+        found: list[int] = []
+        offsets = chain(base, own)
+        for tried, offset in enumerate(offsets):
+            if tried == _MANY_FLAVOURS:  # somebody wrote it down very often
+                return sorted({*found, *self._positions_of_many({offset, *offsets}, kinds)})
+            found += self._positions_of(offset, kinds)
+            if found and not every and tried >= len(base):
+                break
         return sorted(found)
 
     def _anonymous_positions(self, kinds: Collection[int] | None) -> list[int]:

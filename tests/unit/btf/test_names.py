@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
@@ -207,3 +208,15 @@ def test_what_is_copied_to_find_flavours_grows_with_the_names_and_not_with_their
 
     assert [t.name for t in spec.types_by_essential_name("x" * 70 + "7")] == ["x" * 70 + "7___v2"]
     assert data.copied < 12 * len(data)
+
+
+def test_a_name_that_is_written_down_often_is_found_under_each_copy():
+    copies = 40
+    strings = b"\0" + b"twin\0" * copies
+    records = b"".join(struct.pack("<4I", 1 + 5 * n, make_info(btf.Kind.INT, 0), 4, 32) for n in range(copies))
+    head = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(records), len(records), len(strings))
+    spec = btf.Spec(head + records + strings)
+
+    assert [spec.type_id(t) for t in spec.any_types_by_name("twin")] == list(range(1, copies + 1))
+    assert spec.ids_by_name(b"twin", (btf.Kind.INT,)) == list(range(1, copies + 1))
+    assert spec.ids_by_name(b"twin", (btf.Kind.STRUCT,)) == []
