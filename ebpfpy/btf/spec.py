@@ -81,6 +81,14 @@ class Spec:
         BtfError: the header is malformed, or its byte order is not the base's.
     """
 
+    # what most specs never change; thousands of modules are opened to be asked for one name
+    _frontier = 0  # word index where the next unseen record starts
+    _memory: Memory | None = None
+    _word_memory: Memory | None = None
+    _name_offsets: dict[bytes, tuple[int, ...]] | None = None
+    _flavours: dict[bytes, list[int]] | None = None
+    _pointer_size: int | None = None
+
     def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
         if base is not None and not isinstance(base, Spec):
             raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
@@ -93,22 +101,16 @@ class Spec:
         self._strings_at = sections.strings
         self._strings_length = sections.strings_end - sections.strings
         self._starts = array("I")
-        self._frontier = 0  # word index where the next unseen record starts
         # words of a record, by its info word; splits without a layout of their own learn from each other
         self._sizes: dict[int, int] = {} if base is None or sections.layout else base._sizes
-        self._memory: Memory | None = None
-        self._word_memory: Memory | None = None
-        self._name_offsets: dict[bytes, tuple[int, ...]] | None = None
         self._long_strings: dict[int, bytes] = {}
         self._long_names: dict[bytes, str] = {}
-        self._flavours: dict[bytes, list[int]] | None = None
         self._types: dict[int, Type] = {}
         self._entries: dict[int, tuple[Any, ...]] = {}  # members, parameters, ... by the position of their type
         self._texts: dict[int, str] = {}  # names of members, parameters and enumerators: the same for many
-        self._pointer_size: int | None = None
         self.derived: dict[Any, Any] = {}
         """What higher floors worked out from these types and want to find again; keyed by their own classes."""
-        self._lock = RLock()
+        self._lock: Any = RLock() if base is None else base._lock
         self._void: Void = Void(spec=self) if base is None else base._void
         if base is None:
             self.first_id: int = 1
@@ -553,6 +555,8 @@ class Spec:
         own: Iterable[int] = ()
         if not every or self._find(name, start, start + self._strings_length) >= 0:  # most modules lack it
             own = self._each_own_offset(name)
+        if not base and not own:
+            return []
         found: list[int] = []
         offsets = chain(base, own)
         for tried, offset in enumerate(offsets):
