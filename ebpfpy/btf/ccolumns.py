@@ -10,14 +10,14 @@ What needs an order of the types, their alignments, is decided later, struct by 
 from __future__ import annotations
 
 from array import array
-from itertools import accumulate, chain, compress, repeat
+from itertools import accumulate, chain, compress, pairwise, repeat
 from operator import add, mul, ne, not_, sub
 from typing import TYPE_CHECKING
 
 from .cdeclarator import MARK, MARK_END
 from .clayout import LARGEST
 from .cpadding import indented, padding, widening
-from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Records
+from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Records, pick
 from .kinds import KIND_FLAG, VLEN_MASK
 
 if TYPE_CHECKING:
@@ -43,32 +43,26 @@ class Columns:
 
     def __init__(self, records: Records, layout: Layout, tagged: Collection[int]) -> None:
         self.records, self.layout = records, layout
-        words, starts = records.words, records.starts
-        ids: list[int] = []
-        counts: list[int] = []
-        body = array("I")
-        for type_id in records.own(STRUCT, UNION):
-            start = starts[type_id]
-            info = words[start + 1]
-            if not info & KIND_FLAG and (count := info & VLEN_MASK):
-                ids.append(type_id)
-                counts.append(count)
-                body += words[start + 3 : start + 3 + 3 * count]
+        ids = records.own(STRUCT, UNION)
+        infos = records.column(ids, 1)
+        plain = [not info & KIND_FLAG and info & VLEN_MASK for info in infos]
+        ids, counts = list(compress(ids, plain)), list(filter(None, plain))
+        bodies = list(map(add, map(records.starts.__getitem__, ids), repeat(3)))
+        beyond = map(add, bodies, map(mul, counts, repeat(3)))
+        body = array("I", b"".join(map(memoryview(records.words).__getitem__, map(slice, bodies, beyond))))
         self.types, self.offsets = body[1::3].tolist(), body[2::3].tolist()
         firsts = list(accumulate(counts, initial=0))
-        self.plain = dict(zip(ids, zip(firsts, firsts[1:], strict=False), strict=False))
+        self.plain = dict(zip(ids, pairwise(firsts), strict=False))
         owners = list(chain.from_iterable(map(repeat, ids, counts)))
         odd = set(tagged)
         distinct = set(self.types)
-        sizes, legacy = layout.sizes, layout.legacy
-        bits = {
-            each: 8 * sizes[each] if each in sizes and each not in legacy and each else self._bits(each)
-            for each in distinct
-        }
+        measured = (distinct & layout.sizes.keys()) - layout.legacy.keys() - {0}
+        bits = dict(zip(measured, map(mul, map(layout.sizes.__getitem__, measured), repeat(8)), strict=True))
+        bits.update((each, self._bits(each)) for each in distinct - measured)
         unsized = {each for each, size in bits.items() if size < 0}
         if unsized:
             odd.update(compress(owners, map(unsized.__contains__, self.types)))
-        self.ends = list(map(add, self.offsets, map(bits.__getitem__, self.types)))
+        self.ends = list(map(add, self.offsets, pick(bits, self.types)))
         self._write_lines(body[0::3].tolist(), owners, distinct - unsized, unsized)
         self.gaps: dict[int, list[int]] = {}
         self._compare(ids, firsts, owners, odd)
@@ -110,11 +104,11 @@ class Columns:
         front.update(zip(types, [f"\n\t{each[0]}" for each in found], strict=True))
         back.update(zip(types, [f"{each[1]};" for each in found], strict=True))
         mentioning = {type_id: each[3] for type_id, each in zip(types, found, strict=True) if each[3]}
-        self.names = list(map(layout.names.__getitem__, name_offs))
+        self.names = pick(layout.names, name_offs)
         self.parts = [""] * (3 * len(self.names))
-        self.parts[0::3] = map(front.__getitem__, self.types)
+        self.parts[0::3] = pick(front, self.types)
         self.parts[1::3] = self.names
-        self.parts[2::3] = map(back.__getitem__, self.types)
+        self.parts[2::3] = pick(back, self.types)
         self.mentions: dict[int, tuple[str, ...]] = {}
         for row in compress(range(len(owners)), map(mentioning.__contains__, self.types)):
             owner = owners[row]
@@ -127,7 +121,7 @@ class Columns:
         before = [0, *ends]  # for each row, where the one before it ends
         lasts = list(map(ends.__getitem__, map(sub, firsts[1:], repeat(1))))
         index = -1
-        for first, end in zip(firsts, firsts[1:], strict=False):
+        for first, end in pairwise(firsts):
             index += 1
             before[first] = 0
             if end - first > 1 and len(set(names[first:end])) != end - first:
@@ -158,10 +152,10 @@ class Columns:
         first, end = rows
         parts = self.parts[3 * first : 3 * end]
         if type_id in self.tails or type_id in self.gaps:
-            self._pad(type_id, first, end, parts)
+            self._pad(type_id, first, parts)
         return "".join(parts)
 
-    def _pad(self, type_id: int, first: int, end: int, parts: list[str]) -> None:
+    def _pad(self, type_id: int, first: int, parts: list[str]) -> None:
         layout, align = self.layout, self.layout.aligns[type_id]
         tail = self.tails.get(type_id, 0)
         if tail >= align:
@@ -173,6 +167,4 @@ class Columns:
             position = self.ends[row - 1] if row > first else 0
             if self.offsets[row] - position >= layout.aligns[self.types[row]]:
                 at = 3 * (row - first)
-                parts[at:at] = indented(
-                    padding(position, self.offsets[row], align, layout.pointer_size, packed=False)
-                )
+                parts[at:at] = indented(padding(position, self.offsets[row], align, layout.pointer_size, packed=False))

@@ -95,6 +95,14 @@ class Writer(Layout):
         """
         if MARK not in text:
             return text
+        texts = MARKED.split(text)  # text, id, text, id, ... text
+        if all(before.endswith("\n\t") for before in texts[:-1:2]):  # nearly always: the members of one struct
+            bodies = [self.body(int(type_id), 1, "") for type_id in texts[1::2]]
+            texts[1::2] = bodies
+            text = "".join(texts)
+            self.spend(len(text))
+            if MARK not in text:
+                return text
         done: list[str] = []
         rest: list[str | int] = [text]
         inside: set[int] = set()

@@ -39,6 +39,9 @@ def format_c(of: t.Type) -> str:
     ``__attribute__((packed))`` is there where it must be. Other types are referred to by name; those without one are
     spelled out. Works for types of any depth and for types that refer to themselves.
 
+    Names that C does not allow are made ones: ``core::fmt`` becomes ``core__fmt``, ``if`` becomes ``if_``, ``3d``
+    becomes ``_3d``, and the second of two members of one name ``name___2``.
+
     Args:
         of: a type of a `Spec`, or one built by hand.
 
@@ -94,19 +97,20 @@ class _Declaration(Writer):
         info, target = words[at + 1], words[at + 2]
         kind = info >> KIND_SHIFT & KIND_MASK
         name = self.names[words[at]]
+        called = name or "unnamed"
         match kind:
             case Kind.STRUCT | Kind.UNION:
                 return self.expand(f"{self.body(type_id, 0, name)};")
             case Kind.ENUM | Kind.ENUM64:
-                return f"{self.body(type_id, 0, name)};" if info & VLEN_MASK else f"enum {name};"
+                return f"{self.body(type_id, 0, name)};" if info & VLEN_MASK or not name else f"enum {name};"
             case Kind.FWD:
                 return f"{self.declarator(type_id)[0].rstrip()};"
             case Kind.TYPEDEF:
-                return f"typedef {self._around(target, name)}{self._behind(type_id)};"
+                return f"typedef {self._around(target, called)}{self._behind(type_id)};"
             case Kind.FUNC:
-                return f"{_FUNC_LINKAGES.get(info & VLEN_MASK, '')}{self._function(type_id, target, name)};"
+                return f"{_FUNC_LINKAGES.get(info & VLEN_MASK, '')}{self._function(type_id, target, called)};"
             case Kind.VAR:
-                return f"{_VAR_LINKAGES.get(words[at + 3], '')}{self._around(target, name)}{self._behind(type_id)};"
+                return f"{_VAR_LINKAGES.get(words[at + 3], '')}{self._around(target, called)}{self._behind(type_id)};"
             case Kind.DATASEC:
                 return self._section(words, at, info)
             case Kind.DECL_TAG:
@@ -137,7 +141,8 @@ class _Declaration(Writer):
         return self.expand(f"{before}{name}{behind}")
 
     def _section(self, words: Words, at: int, info: int) -> str:
-        lines = [f"/* {c_text(self.spec.string(words[at]))}, {words[at + 2]} bytes */"]
+        name = c_text(self.spec.string(words[at])).replace("*/", "* /")
+        lines = [f"/* {name}, {words[at + 2]} bytes */"]
         for index in range(at + 3, at + 3 + 3 * (info & VLEN_MASK), 3):
             where, start = self.locate(words[index])
             if where[start + 1] >> KIND_SHIFT & KIND_MASK in (Kind.VAR, Kind.FUNC):

@@ -1,66 +1,39 @@
 """All types of a spec as one C header that compiles.
 
-**Order.** C wants a type declared before it is mentioned, and defined before it is contained. Two questions can be
-asked of a type, and each is answered once, depth first, before the text that depends on it:
-
-* *complete*: may a variable of it stand here? A struct is complete when its members are, and it was written.
-* *mention*: may a pointer to it stand here? A struct, union or enum with a tag always may. A typedef must have been
-  written. The elements of an array must be complete even behind a pointer, as the members of a struct without a tag.
-
-That needs no forward declarations but for one reason: a tag that first appears in a parameter list is forgotten at its
-end, so it is declared before. Enums depend on nothing and come first. What goes round in circles by value has no size:
-an error.
+**Order.** `corder` decides it. No forward declarations are needed but for one reason: a tag that first appears in a
+parameter list is forgotten at its end, so it is declared before. Enums depend on nothing and come first.
 
 **Names.** Tags and typedefs get theirs by ascending id before anything is written, enumerators when they are written.
 The header of a split spec continues that of its base, whose names are taken.
 
-Works on the raw words: a vmlinux of 126,000 types is a few tenths of a second's work.
+Works on the raw words: a vmlinux of 126,000 types is half a second's work.
 """
 
 from __future__ import annotations
 
 import gc
-from itertools import compress, repeat
-from operator import mod
 from typing import TYPE_CHECKING
 
-from ebpfpy.errors import BtfError, InputError
+from ebpfpy.errors import InputError
 
 from .ccolumns import Columns
-from .cdecl import MOST_TABS, Writer
-from .cdeclarator import MARK, PLAIN, POINTER
+from .cdecl import MOST_TABS
+from .cdeclarator import MARK
+from .ckfuncs import write_kfuncs
 from .clayout import Shape
-from .cnames import KEYWORDS_C23, Identifiers, identifier
+from .cnames import KEYWORDS_C23, identifier
+from .corder import Order
 from .cscalars import integer_name, is_c_integer
 from .cscope import VA_LIST, Taken
 from .ctags import MACRO_DEFINITIONS, MACROS, declaration_tags, needs_macros
-from .cwords import (
-    ARRAY,
-    CONST,
-    DECORATIONS,
-    ENUM,
-    ENUM64,
-    FLOAT,
-    FUNC_PROTO,
-    FWD,
-    INT,
-    PTR,
-    STRUCT,
-    TYPEDEF,
-    UNION,
-    Records,
-    Words,
-    enum_values,
-)
+from .cwords import COMPOSITES, ENUM, ENUM64, INT, STRUCT, TYPEDEF, UNION, Words, enum_values
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
-from .text import describe_with_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .spec import Spec
 
-_COMPOSITES = frozenset((STRUCT, UNION))
 _KEYWORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum"}
 
 _HEAD = """\
@@ -83,27 +56,6 @@ _POP = """\
 _TAIL = """\
 {pop}#endif /* {guard} */
 """
-_KFUNC_HEAD = """\
-#ifndef BPF_NO_KFUNC_PROTOTYPES
-#ifndef __ksym
-#define __ksym __attribute__((section(".ksyms")))
-#endif
-#ifndef __weak
-#define __weak __attribute__((weak))
-#endif
-#ifndef __bpf_fastcall
-#if defined(__has_attribute) && defined(__bpf__)
-#if __has_attribute(bpf_fastcall)
-#define __bpf_fastcall __attribute__((bpf_fastcall))
-#endif
-#endif
-#endif
-#ifndef __bpf_fastcall
-#define __bpf_fastcall
-#endif
-
-"""
-_KFUNC_TAIL = "\n#endif /* BPF_NO_KFUNC_PROTOTYPES */\n\n"
 _UNTIL_C23 = "#if !defined(__STDC_VERSION__) || __STDC_VERSION__ < 202311L\n{text}#endif\n\n"
 
 
@@ -115,7 +67,16 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
     allow are made ones. It compiles as C (C11 to C23, with GNU extensions) with clang for BPF, and with GCC and clang
     for machines whose numbers have the sizes of the spec's; there the layouts are the same.
 
-    A split spec's header has its own types only, and includes that of its base.
+    Declaration and type tags are macros, ``__btf_decl_tag("...")`` and ``__btf_type_tag("...")``, which the header
+    defines as attributes for compilers that know these, else as nothing.
+
+    A split spec's header has its own types only, and includes that of its base; tags that it has for types of its base
+    cannot be written.
+
+    BTF does not tell alignments. Where pointers have 4 bytes, machines disagree on that of 8-byte numbers; the text has
+    the layout of the BTF on all of them.
+
+    Python's search for circular garbage is paused while the header is made.
 
     Args:
         spec: whose types.
@@ -158,35 +119,24 @@ def _written(spec: Spec) -> tuple[str, bool]:
     return header.text(), bool(header.records.own(STRUCT, UNION))
 
 
-class _Header(Writer):
+class _Header(Order):
     """Writes one header."""
 
     open_ends = False
     tag_styles = MACROS
 
     def __init__(self, spec: Spec) -> None:
-        names = Identifiers(spec)
-        names.fill()
-        self.records = records = Records(spec)
-        self.words, self.starts, self.kinds = records.words, records.starts, records.kinds
-        super().__init__(spec, names, records.locate)
-        self.first_id = spec.first_id
-        # a byte for each type: 1 if the question was answered with yes; 1 if it is being looked into
-        self.mentionable, self.complete = bytearray(len(self.starts)), bytearray(len(self.starts))
-        self.mentioning, self.completing = bytearray(len(self.starts)), bytearray(len(self.starts))
-        self.mentionable[0] = self.complete[0] = 1
+        super().__init__(spec)
         self.taken = _taken_by(spec.base).copy() if spec.base is not None else Taken()
         self.renamed, self.contained = self.taken.renamed, self.taken.contained
         self.declared_tags = {
             f"{_KEYWORDS[kind]} {name}" for name, kind in self.taken.kinds.items() if name in self.taken.tags
         }
-        self.own_tags, self.callable = declaration_tags(records)
+        self.own_tags, self.callable = declaration_tags(self.records)
         self.inlined: set[int] = set()
         self.inner: list[str] = []  # tags in parameter lists of what was written since somebody emptied it
         self.aliases: list[str] = []
         self.out: list[str] = []
-        self.targets: list[int] = []  # what the own pointers point to
-        self.functions: list[tuple[int, int]] = []  # pointers to functions, and the prototypes
 
     def text(self) -> str:
         """The declarations, in order."""
@@ -196,102 +146,18 @@ class _Header(Writer):
             self.out.append(MACRO_DEFINITIONS)
         enums = records.own(ENUM, ENUM64)
         self._enums(enums)
-        self._prepare()
+        self.prepare()
         self.columns = Columns(records, self, self.own_tags)
         for type_id in records.own(TYPEDEF):
             if not self.mentionable[type_id]:
-                self._walk([type_id << 1])
-        self._mark_pointers()
+                self.walk([type_id << 1])
+        self.mark_pointers()
         for type_id in records.own(STRUCT, UNION):
             if words[starts[type_id]] and not self.complete[type_id]:
-                self._walk([type_id << 1 | 1])
+                self.walk([type_id << 1 | 1])
         self._constants(enums)
-        self._kfuncs()
+        write_kfuncs(self)
         return "".join(self.out)
-
-    def _prepare(self) -> None:
-        """Declarators and answers for most types at once, which is a few times faster than one by one."""
-        records, words, starts, names = self.records, self.words, self.starts, self.names
-        renamed, known, kinds = self.renamed, self.declarators, self.kinds
-        mentionable, complete = self.mentionable, self.complete
-        for kind, keyword in ((TYPEDEF, ""), (STRUCT, "struct "), (UNION, "union ")):
-            ids = records.own(kind)
-            offsets = records.column(ids, 0)
-            if kind != TYPEDEF:
-                ids, offsets = list(compress(ids, offsets)), list(filter(None, offsets))
-                for type_id in ids:
-                    mentionable[type_id] = 1
-            called = map(renamed.get, ids, map(names.__getitem__, offsets))
-            tags = [f"{keyword}{name} " for name in called]
-            ends = map(str.rstrip, tags) if keyword else repeat("")
-            known.update(zip(ids, zip(tags, repeat(""), repeat(PLAIN), repeat(()), ends), strict=False))
-        for type_id in records.own(INT, FLOAT, ENUM, ENUM64, FWD):
-            start = starts[type_id]
-            self.settle(type_id, words, start, words[start + 1])
-            if kinds[type_id] == INT:  # what is no number of C becomes a typedef, but only if it is used
-                name = self.spec.string(words[start])
-                if is_c_integer(name, words[start + 2], self.pointer_size):
-                    known[type_id] = (f"{name} ", "", PLAIN, (), "")
-            elif words[start] and kinds[type_id] != FLOAT:
-                self.declarator(type_id)
-            mentionable[type_id] = complete[type_id] = 1
-        for type_id in records.own(CONST):
-            target = words[starts[type_id] + 2]
-            inner = known.get(target)
-            if inner is not None and not inner[2]:
-                before, _, _, mentioned, tag = inner
-                if not before.startswith("const "):
-                    known[type_id] = (f"const {before}", "", PLAIN, mentioned, tag)
-                    mentionable[type_id] = mentionable[target]
-        pointers = records.own(PTR)
-        targets = self.targets = records.column(pointers, 2)
-        self.sizes.update(dict.fromkeys(pointers, self.pointer_size))
-        ready: list[int] = []
-        for type_id, target in zip(pointers, targets, strict=True):
-            if target in known:
-                before, behind, _, mentioned, tag = known[target]
-                if not behind:
-                    known[type_id] = (f"{before}*", "", POINTER, mentioned, tag)
-                    if mentionable[target]:
-                        mentionable[type_id] = complete[type_id] = 1
-                        ready.append(type_id)
-            elif target < len(kinds) and kinds[target] == FUNC_PROTO:
-                self.functions.append((type_id, target))
-        self.aligns.update(dict.fromkeys(ready, 8 * self.pointer_size))  # a size it has before it may stand anywhere
-        for type_id in records.own(ARRAY):
-            start = starts[type_id]
-            inner = known.get(words[start + 3])
-            if inner is not None and not inner[1]:
-                before, _, level, mentioned, tag = inner
-                known[type_id] = (before, f"[{words[start + 5]}]", level, mentioned, tag)
-        for type_id, proto in self.functions:
-            start = starts[proto]
-            count = words[start + 1] & VLEN_MASK
-            if words[start + 2] in known and all(map(known.__contains__, words[start + 4 : start + 3 + 2 * count : 2])):
-                before, behind, _, mentioned, tag = self.function(words, start, count)
-                known[type_id] = (f"{before}(*", f"){behind}", POINTER, mentioned, tag)
-
-    def _mark_pointers(self) -> None:
-        """Answer for the pointers to all that may be mentioned once the typedefs are written."""
-        words, starts = self.words, self.starts
-        mentionable, complete = self.mentionable, self.complete
-        ready: list[int] = []
-        pointers = self.records.own(PTR)
-        for type_id, target in zip(pointers, self.targets, strict=True):
-            if not complete[type_id] and target < len(mentionable) and mentionable[target]:
-                mentionable[type_id] = complete[type_id] = 1
-                ready.append(type_id)
-        is_mentionable = mentionable.__getitem__
-        for type_id, proto in self.functions:
-            start = starts[proto]
-            last = start + 3 + 2 * (words[start + 1] & VLEN_MASK)
-            try:
-                if mentionable[words[start + 2]] and all(map(is_mentionable, words[start + 4 : last : 2])):
-                    mentionable[proto] = mentionable[type_id] = complete[type_id] = 1
-                    ready.append(type_id)
-            except IndexError:
-                continue  # the walk says which
-        self.aligns.update(dict.fromkeys(ready, 8 * self.pointer_size))
 
     # --- names ----------------------------------------------------------------------------------
 
@@ -314,7 +180,7 @@ class _Header(Writer):
         if name:
             return super().body(type_id, tabs, name)
         self.inlined.add(type_id)
-        if self.kinds[type_id] not in _COMPOSITES or type_id not in self.columns.plain or type_id not in self.aligns:
+        if self.kinds[type_id] not in COMPOSITES or type_id not in self.columns.plain or type_id not in self.aligns:
             return super().body(type_id, tabs, name)
         columns = self.columns  # a shortcut: kernels have thousands
         if type_id in columns.mentions:
@@ -354,75 +220,6 @@ class _Header(Writer):
 
     # --- order ----------------------------------------------------------------------------------
 
-    def _walk(self, stack: list[int]) -> None:
-        """Write all that is missing to mention, or to contain, types.
-
-        A question is a number: type id << 1, + 1 for "complete" instead of "mention".
-        """
-        words, starts, kinds, first = self.words, self.starts, self.kinds, self.first_id
-        mentionable, complete, settle = self.mentionable, self.complete, self.settle
-        alignment, plain, all_types = self.aligns.get, self.columns.plain, self.columns.types
-        try:
-            while stack:
-                key = stack[-1]
-                current = key >> 1
-                answers = complete if key & 1 else mentionable
-                if answers[current]:
-                    stack.pop()
-                    continue
-                kind, start = kinds[current], starts[current]
-                rows = None
-                if kind in _COMPOSITES and key & 1:
-                    rows = plain.get(current)
-                    if rows is not None:
-                        types = all_types[rows[0] : rows[1]]
-                    else:
-                        types = words[start + 4 : start + 3 + 3 * (words[start + 1] & VLEN_MASK) : 3].tolist()
-                    aligned = list(map(alignment, types))
-                    missing = [t << 1 | 1 for t in types[::-1] if not complete[t]] if None in aligned else None
-                else:
-                    missing = self._missing_parts(kind, start, key)
-                if missing:
-                    busy = self.completing if key & 1 else self.mentioning
-                    if busy[current]:
-                        raise self.error(current, "it contains itself, or is declared by itself")
-                    busy[current] = 1
-                    stack += missing
-                    continue
-                stack.pop()
-                answers[current] = 1
-                if key & 1:
-                    if rows is not None and self._is_aligned(current, start, rows, types, aligned):
-                        if words[start]:
-                            self._write_plain(current, rows)
-                        continue
-                    settle(current, words, start, words[start + 1])
-                    if kind in _COMPOSITES and current >= first and words[start]:
-                        self._composite(current, start, kind)
-                elif kind == TYPEDEF and current >= first:
-                    self._typedef(current, start)
-        except IndexError:
-            raise BtfError(
-                f"{describe_with_id(self.spec, current)} refers to an id that no type has",
-                source=self.spec.name or "BTF",
-            ) from None
-
-    def _is_aligned(
-        self, type_id: int, start: int, rows: tuple[int, int], types: list[int], aligned: list[int]
-    ) -> bool:
-        """Settle a struct or union if its members are where they are by nature; else it is not plain."""
-        columns, aligns, total = self.columns, self.aligns, self.words[start + 2]
-        align = max(aligned)
-        if (
-            8 * total % align
-            or any(map(mod, columns.offsets[rows[0] : rows[1]], aligned))
-            or (self.loose and not self.loose.keys().isdisjoint(types))
-        ):
-            del columns.plain[type_id]
-            return False
-        self.sizes[type_id], aligns[type_id] = total, align
-        return True
-
     def shape(self, type_id: int) -> Shape:
         rows = self.columns.plain.get(type_id)
         if rows is None or type_id not in self.aligns:
@@ -431,34 +228,9 @@ class _Header(Writer):
         text = self.columns.text(type_id, rows)
         return Shape(align, align, False, text, self.columns.mentions.get(type_id, ()))
 
-    def _missing_parts(self, kind: int, start: int, key: int) -> list[int]:
-        """The questions that the answer to one depends on, the first one last; not for whether a struct is complete."""
-        words, mentionable, complete = self.words, self.mentionable, self.complete
-        if kind == PTR:
-            target = words[start + 2]
-            return [] if mentionable[target] else [target << 1]
-        if kind == TYPEDEF:
-            if not key & 1:
-                target = words[start + 2]
-                return [] if mentionable[target] else [target << 1]
-            parts = [words[start + 2] << 1 | 1, key & ~1]
-        elif kind == ARRAY:
-            element = words[start + 3]
-            return [] if complete[element] else [element << 1 | 1]
-        elif kind in DECORATIONS:
-            parts = [words[start + 2] << 1 | key & 1]
-        elif kind == FUNC_PROTO:
-            last = start + 2 + 2 * (words[start + 1] & VLEN_MASK)
-            parts = [*(param << 1 for param in words[last : start + 3 : -2]), words[start + 2] << 1]
-        elif kind in _COMPOSITES and not words[start]:
-            parts = [key | 1]
-        else:
-            return []
-        return [part for part in parts if not (complete if part & 1 else mentionable)[part >> 1]]
-
     # --- texts ----------------------------------------------------------------------------------
 
-    def _forward(self) -> str:
+    def forward(self) -> str:
         """Declarations of tags that the text just written mentions in parameter lists only."""
         texts = []
         if self.aliases:
@@ -476,7 +248,7 @@ class _Header(Writer):
         """The text; where it gives names that C23 has itself, with the same meaning, not for C23."""
         return _UNTIL_C23.format(text=text[:-1]) if KEYWORDS_C23.issuperset(names) else text
 
-    def _composite(self, type_id: int, start: int, kind: int) -> None:
+    def write_composite(self, type_id: int, start: int, kind: int) -> None:
         name = self.renamed.get(type_id) or self.names[self.words[start]]
         tag = f"union {name}" if kind == UNION else f"struct {name}"
         shape = self.shape(type_id)
@@ -490,10 +262,10 @@ class _Header(Writer):
             text = self.expand(text)
         self.spend(len(text))
         if self.inner or self.aliases:
-            self.out.append(self._forward())
+            self.out.append(self.forward())
         self.out.append(text)
 
-    def _write_plain(self, type_id: int, rows: tuple[int, int]) -> None:
+    def write_plain(self, type_id: int, rows: tuple[int, int]) -> None:
         """`_composite` for a plain one with a name."""
         tag = self.declarators[type_id][4]
         self.declared_tags.add(tag)
@@ -508,10 +280,10 @@ class _Header(Writer):
         if self.budget < 0:
             self.spend(0)
         if self.inner or self.aliases:
-            self.out.append(self._forward())
+            self.out.append(self.forward())
         self.out.append(text)
 
-    def _typedef(self, type_id: int, start: int) -> None:
+    def write_typedef(self, type_id: int, start: int) -> None:
         words = self.words
         name = self.renamed.get(type_id) or self.names[words[start]]
         target = words[start + 2]
@@ -530,7 +302,7 @@ class _Header(Writer):
         if inner:
             self.inner += inner
         if self.inner or self.aliases:
-            self.out.append(self._forward())
+            self.out.append(self.forward())
         if tag:
             self.declared_tags.add(tag)
         self.out.append(self._guarded(text, (name,)) if name in KEYWORDS_C23 else text)
@@ -563,35 +335,6 @@ class _Header(Writer):
                     offsets, _ = enum_values(words, start, info, kinds[type_id], words[start + 2])
                     text = self._guarded(text, [self.names[at] for at in offsets])
                 self.out.append(text)
-
-    def _kfuncs(self) -> None:
-        """Prototypes of the functions that programs may call."""
-        words, starts = self.words, self.starts
-        kfuncs = [func for func, texts in sorted(self.callable.items()) if "bpf_kfunc" in texts]
-        if not kfuncs:
-            return
-        self.out.append(_KFUNC_HEAD)
-        for func in kfuncs:
-            start = starts[func]
-            name = self.names[words[start]]
-            if name in self.taken.ordinary:
-                self.out.append(f"/* {name}: the name has another meaning here */\n")
-                continue
-            self.taken.ordinary[name] = 1
-            proto = words[start + 2]
-            self._walk([proto << 1])
-            before, behind, _, inner, _ = self.declarator(proto)
-            tags = self.tags_on(func)
-            if tags and self.kinds[proto] == FUNC_PROTO:
-                at = starts[proto]
-                before, behind, *_ = self.function(words, at, words[at + 1] & VLEN_MASK, tags)
-            ending = [*self.declared(tags.get(-1, ())), "__weak __ksym"]
-            if "bpf_fastcall" in self.callable[func]:
-                ending.insert(0, "__bpf_fastcall")
-            text = self.expand(f"extern {before}{name}{behind}")
-            self.inner += inner
-            self.out.append(f"{self._forward()}{text} {' '.join(ending)};\n")
-        self.out.append(_KFUNC_TAIL)
 
 
 def _taken_by(spec: Spec) -> Taken:

@@ -75,7 +75,7 @@ class Layout(Declarators):
         self.widest: dict[int, int] = {}  # types of bitfields: the width that they can have
         self.contained: dict[int, int] = {}  # typedefs that must not be used for members: what they stand for
 
-    def tags_on(self, type_id: int) -> Mapping[int, Sequence[tuple[str, bool]]]:
+    def tags_on(self, type_id: int) -> Mapping[int, Sequence[tuple[str, bool]]]:  # noqa: ARG002
         """The declaration tags of a type: component (-1: the type itself) -> text, and whether it is an attribute."""
         return {}
 
@@ -205,7 +205,7 @@ class Layout(Declarators):
         if arms:
             lines = self._arms(members, total)
         elif union:
-            lines = [self._line(*member) for member in members]
+            lines = [self._line(name, member, width, tags) for name, member, _, width, tags in members]
             if -(-end // align) * align < total:  # only a member can widen a union
                 lines += widening(0, total, align, self.pointer_size, packed=packed)
         else:
@@ -223,9 +223,7 @@ class Layout(Declarators):
             words, at = self.locate(current)
         return current if kind in (STRUCT, UNION) else None
 
-    def _named(
-        self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]
-    ) -> list[Named]:
+    def _named(self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]) -> list[Named]:
         """All members that C can have, each name once."""
         found: list[Named] = []
         names, widest = self.names, self.widest
@@ -236,7 +234,7 @@ class Layout(Declarators):
             name = names[name_off]
             if name in used:
                 if scope is None:
-                    scope = Scope.fromkeys((names[each[0]] for each in members), 1)
+                    scope = Scope(dict.fromkeys((names[each[0]] for each in members), 1))
                 name = scope.claim(name)
             elif name:
                 used.add(name)
@@ -252,7 +250,7 @@ class Layout(Declarators):
                 found.append(("", under, offset, 0, behind))
         return found
 
-    def _line(self, name: str, member: int, offset: int, width: int, tags: str) -> str:
+    def _line(self, name: str, member: int, width: int, tags: str) -> str:
         """One member, wherever it is."""
         before, behind, *_ = self.fields[member]
         if width:
@@ -271,7 +269,7 @@ class Layout(Declarators):
                 natural = -(-position // 8) * 8
             if natural != offset:
                 lines += padding(position, offset, align, self.pointer_size, packed=packed)
-            lines.append(self._line(name, member, offset, width, tags))
+            lines.append(self._line(name, member, width, tags))
             position = offset + (width or size)
         if -(-position // align) * align < total:
             return lines + padding(position, total, align, self.pointer_size, packed=packed)
@@ -288,7 +286,7 @@ class Layout(Declarators):
                 continue
             arm = [
                 *padding(0, offset, 64, self.pointer_size, packed=True),
-                self._line(name, member, offset, width, tags),
+                self._line(name, member, width, tags),
             ]
             lines += ["\tstruct {", *(f"\t\t{line}" for line in arm), "\t} __attribute__((packed));"]
         rest = padding(0, total, 64, self.pointer_size, packed=True)
@@ -304,4 +302,3 @@ class _Fields(dict[int, Field]):
     def __missing__(self, member: int) -> Field:
         self[member] = made = self.layout.field(member)
         return made
-

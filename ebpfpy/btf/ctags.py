@@ -56,7 +56,17 @@ _LAYOUT = frozenset(
      "scalar_storage_order", "transparent_union", "vector_size"}
 )  # fmt: skip
 """Attributes that would move members a second time: where they are is written already."""
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\f": "\\f", "\a": "\\a", "\b": "\\b"}
+_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\f": "\\f",
+    "\a": "\\a",
+    "\b": "\\b",
+}
 _WHOLE = 0xFFFF_FFFF
 """The component index of a tag that is on the type itself."""
 

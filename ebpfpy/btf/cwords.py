@@ -6,17 +6,15 @@ import re
 import sys
 from array import array
 from collections.abc import Sequence
-from itertools import chain, repeat
-from operator import add, itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ebpfpy.errors import BtfError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .spec import Spec
 
 Words: TypeAlias = Sequence[int]
@@ -24,10 +22,12 @@ Words: TypeAlias = Sequence[int]
 # plain numbers: an enum's member costs a look-up each time, which is felt in loops over a whole kernel
 (VOID, INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO,
  VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64) = (int(kind) for kind in Kind)  # fmt: skip
+COMPOSITES = frozenset({STRUCT, UNION})
 DECORATIONS = frozenset({CONST, VOLATILE, RESTRICT, TYPE_TAG})
 """What says something about a type and is none itself."""
 PASSED = DECORATIONS | {TYPEDEF}
 """What has the size of the type that it refers to."""
+_FEW = 2
 _CLEAR_TOP_BIT = bytes(byte & 0x7F for byte in range(256))
 
 
@@ -55,6 +55,7 @@ class Records:
         starts[0] = len(words)  # void
         words.extend((0, 0, 0))
         self.words, self.starts = words, starts
+        self._views = [memoryview(words)[index:] for index in range(3)]
         top = words.tobytes()[7 if sys.byteorder == "little" else 4 :: 4]  # of each record's second word
         self._own: dict[tuple[int, ...], list[int]] = {}
         self.kinds = bytes(itemgetter(*starts, 0)(top)[:-1]).translate(_CLEAR_TOP_BIT)
@@ -85,9 +86,16 @@ class Records:
             self._own[wanted] = found
         return found
 
-    def column(self, ids: Iterable[int], index: int) -> list[int]:
+    def column(self, ids: Sequence[int], index: int) -> list[int]:
         """One word of the record of each type: 0 is the name's offset, 1 the info word, 2 the size or a type."""
-        return list(map(self.words.__getitem__, map(add, map(self.starts.__getitem__, ids), repeat(index))))
+        return pick(self._views[index], pick(self.starts, ids))
+
+
+def pick(values: Any, keys: Sequence[int]) -> list[Any]:
+    """``[values[key] for key in keys]``, a few times faster."""
+    if len(keys) < _FEW:
+        return [values[key] for key in keys]
+    return list(itemgetter(*keys)(values))
 
 
 def enum_values(words: Words, at: int, info: int, kind: int, size: int) -> tuple[list[int], list[int]]:

@@ -10,42 +10,41 @@ A kernel has several types of one name. Those with equal content are paired firs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ebpfpy.errors import BtfError, TypeNotFoundError
 
 from .cdecl import MARKED, Writer
 from .cdeclarator import MARK
 from .cnames import Identifiers
-from .cwords import Records, enum_values
-from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
+from .cwords import (
+    ARRAY,
+    COMPOSITES,
+    DECORATIONS,
+    ENUM,
+    ENUM64,
+    FUNC,
+    FUNC_PROTO,
+    STRUCT,
+    TYPEDEF,
+    UNION,
+    Records,
+    enum_values,
+)
+from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from .spec import Spec
 
-_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF, _FUNC, _ARRAY = (
-    int(k) for k in (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FUNC, Kind.ARRAY)
-)
-_KINDS = {
-    _STRUCT: "struct",
-    _UNION: "union",
-    _ENUM: "enum",
-    _ENUM64: "enum",
-    _TYPEDEF: "typedef",
-    _FUNC: "func",
-}
-_DECORATIONS = frozenset(int(k) for k in (Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+_KINDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum", TYPEDEF: "typedef", FUNC: "func"}
 _MOST_MEMBERS = 1 << 12
 _DEEPEST = 64
 """Levels of unnamed structs in one another; kernels have four."""
 
 
-@attrs.frozen
-class Change:
+class Change(NamedTuple):
     """One difference within a type that both sides have.
 
     Attributes:
@@ -65,8 +64,7 @@ class Change:
     offset: int | None = None
 
 
-@attrs.frozen
-class TypeChange:
+class TypeChange(NamedTuple):
     """A type that both sides have, and what differs in it.
 
     Attributes:
@@ -80,8 +78,7 @@ class TypeChange:
     changes: tuple[Change, ...]
 
 
-@attrs.frozen
-class Diff:
+class Diff(NamedTuple):
     """What changed from one spec to another; false when nothing did.
 
     Attributes:
@@ -124,7 +121,7 @@ def diff(a: Spec, b: Spec, name: str | None = None) -> Diff:
     for key in sorted(old.groups.keys() | new.groups.keys()):
         before, after, same = _unpaired(old.contents(key), new.contents(key))
         unchanged += same
-        for (_, first), (_, second) in zip(before, after, strict=False):
+        for first, second in zip(before, after, strict=False):
             changes = tuple(_changes(key[0], first, second)) or (Change("order", "", None, None),)
             changed.append(TypeChange(*key, changes))
         removed += [key] * (len(before) - len(after))
@@ -136,34 +133,32 @@ _Member = tuple[str, int, int, str, int]
 """Path, offset in bits, width in bits (0: no bitfield), type in C, size in bytes."""
 
 
-@attrs.frozen
 class _Content:
-    """What a type holds: its size or None, and, depending on the kind, members, enumerators or one text."""
+    """What a type holds: its size or None, and, depending on the kind, members, enumerators or one text.
 
-    size: int | None
-    parts: tuple[Any, ...]
-    shown: str = attrs.field(default="", eq=False)
+    How it is shown does not count when two are compared.
+    """
+
+    __slots__ = ("key", "parts", "shown", "size")
+
+    def __init__(self, size: int | None, parts: tuple[Any, ...], shown: str = "") -> None:
+        self.key = (size, parts)
+        self.size, self.parts, self.shown = size, parts, shown
 
 
-def _unpaired(
-    before: Sequence[_Content], after: Sequence[_Content]
-) -> tuple[list[tuple[int, _Content]], list[tuple[int, _Content]], int]:
+def _unpaired(before: Sequence[_Content], after: Sequence[_Content]) -> tuple[list[_Content], list[_Content], int]:
     """What is left on each side when equal contents are taken away, and how many pairs were equal."""
-    if len(before) == len(after) == 1:
-        if before[0] == after[0]:
-            return [], [], 1
-        return [(0, before[0])], [(0, after[0])], 0
-    left: dict[_Content, list[int]] = {}
-    for index, content in enumerate(after):
-        left.setdefault(content, []).append(index)
-    only: list[tuple[int, _Content]] = []
-    for index, content in enumerate(before):
-        if left.get(content):
-            left[content].pop(0)
+    left: dict[tuple[int | None, tuple[Any, ...]], list[int]] = {}
+    for index in range(len(after) - 1, -1, -1):
+        left.setdefault(after[index].key, []).append(index)
+    only: list[_Content] = []
+    for content in before:
+        if left.get(content.key):
+            left[content.key].pop()
         else:
-            only.append((index, content))
+            only.append(content)
     rest = sorted(index for indices in left.values() for index in indices)
-    return only, [(index, after[index]) for index in rest], len(before) - len(only)
+    return only, [after[index] for index in rest], len(before) - len(only)
 
 
 class _Names(Identifiers):
@@ -182,6 +177,7 @@ class _Side:
         words, starts = records.words, records.starts
         self.words, self.starts, self._locate = words, starts, records.locate
         self.spec = spec
+        self._texts: dict[int, str] = {}
         self.writer = Writer(spec, _Names(spec), records.locate)
         names = self.writer.names
         self._members_left = _MOST_MEMBERS + 16 * len(words)
@@ -205,11 +201,11 @@ class _Side:
         words, at = self._locate(type_id)
         info = words[at + 1]
         kind = info >> KIND_SHIFT & KIND_MASK
-        if kind in (_STRUCT, _UNION):
+        if kind in COMPOSITES:
             return _Content(words[at + 2], tuple(self._members(type_id)))
-        if kind in (_ENUM, _ENUM64):
+        if kind in (ENUM, ENUM64):
             return _Content(words[at + 2], tuple(self._values(words, at, info, kind)))
-        if kind == _FUNC:
+        if kind == FUNC:
             return self._function(words[at + 2])
         target = words[at + 2]
         under = self._unnamed(target)
@@ -220,7 +216,7 @@ class _Side:
 
     def _function(self, proto: int) -> _Content:
         words, at = self._locate(proto)
-        if words[at + 1] >> KIND_SHIFT & KIND_MASK != Kind.FUNC_PROTO:
+        if words[at + 1] >> KIND_SHIFT & KIND_MASK != FUNC_PROTO:
             raise BtfError(f"a function refers to [{proto}], which is no prototype", source=self.spec.name)
         end = at + 3 + 2 * (words[at + 1] & VLEN_MASK)
         types = tuple(self._text(each) for each in (words[at + 2], *words[at + 4 : end : 2]))
@@ -233,8 +229,11 @@ class _Side:
 
     def _text(self, type_id: int) -> str:
         """A type in C; of one without a name only that it has none."""
-        before, behind, *_ = self.writer.declarator(type_id)
-        return self._spelled(f"{before}{behind}")
+        found = self._texts.get(type_id)
+        if found is None:
+            before, behind, *_ = self.writer.declarator(type_id)
+            found = self._texts[type_id] = self._spelled(f"{before}{behind}")
+        return found
 
     def _spelled(self, text: str) -> str:
         if MARK in text:
@@ -245,7 +244,7 @@ class _Side:
         words, at = self._locate(type_id)
         info = words[at + 1]
         kind = info >> KIND_SHIFT & KIND_MASK
-        if kind in (_ENUM, _ENUM64):
+        if kind in (ENUM, ENUM64):
             return f"enum {{{', '.join(f'{n} = {v}' for n, v in self._values(words, at, info, kind))}}}"
         return f"{_KINDS[kind]} {{...}}"
 
@@ -257,12 +256,12 @@ class _Side:
                 return None
             words, at = self._locate(current)
             kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind in _DECORATIONS:
+            if kind in DECORATIONS:
                 current = words[at + 2]
-            elif kind == _ARRAY:
+            elif kind == ARRAY:
                 current = words[at + 3]
             else:
-                return current if kind in (_STRUCT, _UNION) and not words[at] else None
+                return current if kind in COMPOSITES and not words[at] else None
         raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
 
     def _members(self, type_id: int) -> Iterator[_Member]:
@@ -311,12 +310,12 @@ class _Side:
             words, at = self._locate(current)
             info = words[at + 1]
             kind = info >> KIND_SHIFT & KIND_MASK
-            if kind in (_STRUCT, _UNION):
+            if kind in COMPOSITES:
                 sizes[current] = words[at + 2]
                 stack.pop()
                 stack += [each for each in words[at + 4 : at + 3 + 3 * (info & VLEN_MASK) : 3] if each not in sizes]
                 continue
-            part = words[at + 2] if kind in _DECORATIONS or kind == _TYPEDEF else words[at + 3] if kind == _ARRAY else 0
+            part = words[at + 2] if kind in DECORATIONS or kind == TYPEDEF else words[at + 3] if kind == ARRAY else 0
             if part in sizes:
                 stack.pop()
                 writer.aligns.setdefault(part, 1)

@@ -71,8 +71,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _c(spec: btf.Spec, options: argparse.Namespace) -> int:
     """Print a header, or the declarations of single types."""
-    import gc
-
     from ebpfpy.btf.cformat import format_c
     from ebpfpy.btf.cheader import format_header
 
@@ -82,7 +80,6 @@ def _c(spec: btf.Spec, options: argparse.Namespace) -> int:
         for type_id in options.id:
             print(format_c(spec.type_by_id(type_id)))
     else:
-        gc.disable()  # nothing here goes in circles, and looking for what does takes a tenth of the time
         # all of it before any of it: half a header would be taken for a whole one
         sys.stdout.write("".join(format_header(spec, include=options.include)))
     return OK

@@ -101,9 +101,19 @@ class RawTypes:
     """What the relocator asks of one `Spec`."""
 
     __slots__ = (
-        "_base", "_candidates", "_essential", "_first", "_members", "_mismatches", "_reachable", "_records", "_sizes",
-        "_spec", "_under", "big_endian",
         "__weakref__",
+        "_base",
+        "_candidates",
+        "_essential",
+        "_first",
+        "_members",
+        "_mismatches",
+        "_reachable",
+        "_records",
+        "_sizes",
+        "_spec",
+        "_under",
+        "big_endian",
     )  # fmt: skip
 
     def __init__(self, spec: Spec, base: RawTypes | None) -> None:

@@ -43,17 +43,16 @@ class Composite(NamedTuple):
     attributes: str
 
 
-TYPES = {
-    "char": lambda word: Int("char", 1, 1),
-    "_Bool": lambda word: Int("_Bool", 1, 4),
-    "short": lambda word: Int("short int", 2, 1),
-    "unsigned int": lambda word: Int("unsigned int", 4),
-    "int": lambda word: Int("int", 4, 1),
-    "long": lambda word: Int("long int", word, 1),
-    "unsigned long long": lambda word: Int("long long unsigned int", 8),
-    "double": lambda word: Float("double", 8),
-    "void *": lambda word: Pointer(Void()),
-    "enum colour": lambda word: Enum("colour", 4, (Enumerator("RED", 0), Enumerator("BLUE", 9))),
+TYPES: dict[str, Type] = {
+    "char": Int("char", 1, 1),
+    "_Bool": Int("_Bool", 1, 4),
+    "short": Int("short int", 2, 1),
+    "unsigned int": Int("unsigned int", 4),
+    "int": Int("int", 4, 1),
+    "unsigned long long": Int("long long unsigned int", 8),
+    "double": Float("double", 8),
+    "void *": Pointer(Void()),
+    "enum colour": Enum("colour", 4, (Enumerator("RED", 0), Enumerator("BLUE", 9))),
 }
 _BITS = {"char": 8, "short": 16, "unsigned int": 32, "int": 32, "unsigned long long": 64, "_Bool": 1}
 _ATTRIBUTES = ["", "", "", "", "__attribute__((packed))", "__attribute__((aligned(16)))",
@@ -100,7 +99,7 @@ def source(composites: list[Composite]) -> str:
     for index, composite in enumerate(composites):
         lines.append(f"{_spelled(composite)};")
         numbers = [f"sizeof({_tag(composite)})"]
-        for path, field, owner in _paths(composite, ""):
+        for path, field in _paths(composite, ""):
             if field.width is not None:
                 value = 1 if field.type == "_Bool" else -1
                 lines.append(f"{_tag(composite)} v{index}_{path.replace('.', '_')} = {{ .{path} = {value} }};")
@@ -134,7 +133,7 @@ def _paths(composite: Composite, path: str):
     for field in composite.fields:
         if not field.name:
             continue
-        yield f"{path}{field.name}", field, composite
+        yield f"{path}{field.name}", field
         if isinstance(field.type, Composite) and not field.type.name:
             yield from _paths(field.type, f"{path}{field.name}.")
 
@@ -154,7 +153,7 @@ def spec_of(composites: list[Composite], variables: dict[str, bytes], order: str
         numbers = iter(struct.unpack_from(f"{'<' if order == 'little' else '>'}{len(words) // 4}I", words))
         size = next(numbers)
         places: dict[str, tuple[int, int]] = {}  # path -> bit offset, size of the struct that it is
-        for path, field, _ in _paths(composite, ""):
+        for path, field in _paths(composite, ""):
             if field.width is None:
                 at = 8 * next(numbers)
                 places[path] = (at, next(numbers) if isinstance(field.type, Composite) else 0)
@@ -162,7 +161,7 @@ def spec_of(composites: list[Composite], variables: dict[str, bytes], order: str
                 data = int.from_bytes(variables[f"v{index}_{path.replace('.', '_')}"][:size], order)
                 low = (data & -data).bit_length() - 1
                 places[path] = (low if order == "little" else 8 * size - low - field.width, 0)
-        made[composite.name] = _type(composite, size, places, "", 0, made, word)
+        made[composite.name] = _type(composite, size, places, "", 0, made)
     builder = Builder()
     builder.add_all(made.values())
     spec = Spec(builder.marshal(order), name="layouts")
@@ -170,7 +169,7 @@ def spec_of(composites: list[Composite], variables: dict[str, bytes], order: str
     return spec
 
 
-def _type(composite, size: int, places, path: str, start: int, made: dict[str, Type], word: int) -> Type:
+def _type(composite, size: int, places, path: str, start: int, made: dict[str, Type]) -> Type:
     members = []
     for field in composite.fields:
         if not field.name:
@@ -178,11 +177,11 @@ def _type(composite, size: int, places, path: str, start: int, made: dict[str, T
         here = f"{path}{field.name}"
         at, inner_size = places[here]
         if not isinstance(field.type, Composite):
-            of = TYPES[field.type](word)
+            of = TYPES[field.type]
         elif field.type.name:
             of = made[field.type.name]
         else:
-            of = _type(field.type, inner_size, places, f"{here}.", at, made, word)
+            of = _type(field.type, inner_size, places, f"{here}.", at, made)
         if field.count is not None:
             of = Array(of, Int("unsigned int", 4), field.count)
         members.append(Member("" if field.hidden else field.name, of, at - start, field.width or 0))

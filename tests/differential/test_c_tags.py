@@ -39,7 +39,7 @@ struct tagged tagged_v; union choice choice_v; tagged_t tagged_t_v; handler_t ha
 struct relocated relocated_v;
 int variable D("variable tag");
 int function(int a D("parameter"), int T("type tag") *b) D("function tag");
-int function(int a, int *b) { return a + *b; }
+int function(int a D("parameter"), int T("type tag") *b) { return a + *b; }
 """
 USES = """
 struct tagged tagged_v; union choice choice_v; tagged_t tagged_t_v; handler_t handler_v; nameless_t nameless_v;
@@ -118,6 +118,7 @@ def test_tags_come_out_of_single_declarations(tmp_path):
     source = f"{text}\n{USES}int caller(int *b) {{ return function(1, b); }}\n"
     again = btf.load_spec(compiled(source, tmp_path, "again"))
     assert of_types(said(again)) == of_types(said(original))
+    assert ("FUNC function.a", "parameter", False) in said(original)
     # clang keeps no names of parameters of what is only declared
     assert {("FUNC function.0", "parameter", False), ("FUNC function", "function tag", False)} <= said(again)
     assert ("VAR variable", "variable tag", False) in said(again)

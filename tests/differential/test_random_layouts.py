@@ -29,8 +29,7 @@ MACHINES = {  # what clang calls it, byte order, bytes of a pointer
     "riscv, 32 bits": ("riscv32-linux-gnu", "little", 4),
     "riscv": ("riscv64-linux-gnu", "little", 8),
 }
-SMALL = [name for name, (_, _, word) in MACHINES.items() if word == 4]
-COMPOSITES = random_composites(random.Random(2), 120)  # noqa: S311
+COMPOSITES = random_composites(random.Random(2), 120)
 
 
 @cache
@@ -80,10 +79,16 @@ def test_layout_of_a_machine_comes_out_again(machine, tmp_path):
     prove(chosen(machine, tmp_path), machine, tmp_path)
 
 
-@pytest.mark.parametrize("reader", SMALL)
-@pytest.mark.parametrize("writer", ["x86, 32 bits", "arm, 32 bits", "mips, 32 bits, big"])
+SMALL = [name for name, (_, _, word) in MACHINES.items() if word == 4]
+PAIRS = [
+    (writer, reader)
+    for writer in ("x86, 32 bits", "arm, 32 bits", "mips, 32 bits, big")
+    for reader in SMALL
+    if MACHINES[writer][1] == MACHINES[reader][1] and writer != reader  # bitfields depend on the byte order
+]
+
+
+@pytest.mark.parametrize(("writer", "reader"), PAIRS)
 def test_header_of_a_32_bit_machine_has_one_layout_on_all_of_them(writer, reader, tmp_path):
     """Some align 8-byte numbers to 4 bytes and some to 8, and the header does not know which compiler will read it."""
-    if MACHINES[writer][1] != MACHINES[reader][1]:
-        pytest.skip("bitfields of the other byte order are elsewhere")
     prove(chosen(writer, tmp_path), reader, tmp_path)

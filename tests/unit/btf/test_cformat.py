@@ -57,9 +57,23 @@ def proto(*params, result=INT):
         (Pointer(proto(result=Pointer(proto()))), "int (*(*)(void))(void)"),
         (Pointer(Pointer(proto())), "int (**)(void)"),
         (Pointer(Const(proto())), "int (*)(void)"),
+        (Array(Pointer(proto(result=Pointer(Array(INT, INT, 3)))), INT, 4), "int (*(*[4])(void))[3]"),
+        (Pointer(proto(("", Pointer(proto(("", Pointer(CHAR))))))), "int (*)(int (*)(char *))"),
+        (proto(result=Pointer(proto(("x", INT)))), "int (*(void))(int x)"),
+        (Volatile(Const(Pointer(Const(Volatile(INT))))), "const volatile int *const volatile"),
+        (Const(Restrict(Pointer(Restrict(Pointer(INT))))), "int *restrict *restrict const"),
+        (Pointer(Const(Array(INT, INT, 2))), "const int (*)[2]"),
+        (Const(Array(Volatile(INT), INT, 2)), "const volatile int [2]"),
+        (Array(Array(Pointer(INT), INT, 0), INT, 3), "int *[3][0]"),
+        (Pointer(Const(Typedef("p_t", Pointer(INT)))), "const p_t *"),
         (proto(("a", INT), ("", Void())), "int (int a, ...)"),
         (proto(("", Void())), "int (void)"),
         (Pointer(TypeTag("user", INT)), 'int __attribute__((btf_type_tag("user"))) *'),
+        (Pointer(TypeTag("f", proto())), 'int (__attribute__((btf_type_tag("f"))) *)(void)'),
+        (Pointer(TypeTag("a", Array(INT, INT, 2))), 'int (__attribute__((btf_type_tag("a"))) *)[2]'),
+        (Pointer(TypeTag("b", TypeTag("a", INT))),
+         'int __attribute__((btf_type_tag("a"))) __attribute__((btf_type_tag("b"))) *'),
+        (Pointer(TypeTag("packed", INT, True)), "int *"),
         (Pointer(TypeTag("address_space(1)", INT, True)), "int __attribute__((address_space(1))) *"),
         (Pointer(TypeTag("a)) int x; ((", INT, True)), "int *"),
         (Fwd("later"), "struct later;"),
@@ -86,10 +100,58 @@ def test_a_type_is_written_as_a_c_programmer_writes_it(of, text):
     assert btf.format_c(of) == text
 
 
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        (Struct("if", 4, (Member("while", INT),)), "struct if_ {\n\tint while_;\n};"),
+        (Struct("core::fmt", 4, (Member("a b", INT),)), "struct core__fmt {\n\tint a_b;\n};"),
+        (Typedef("int", CHAR), "typedef char int_;"),
+        (Func("operator new", proto(("int", INT), ("int", INT)), 1), "int operator_new(int int_, int);"),
+        (Var("3d", INT, 1), "int _3d;"),
+        (Fwd("a.b"), "struct a_b;"),
+        (Enum("x-y", 4, (Enumerator("goto", 0),)), "enum x_y {\n\tgoto_ = 0,\n};"),
+        (Typedef("", INT), "typedef int unnamed;"),
+        (Enum("", 4), "enum {\n\t___empty = 0,\n};"),
+        (Struct("twice", 8, (Member("a", INT), Member("a", INT, 32))), "struct twice {\n\tint a;\n\tint a___2;\n};"),
+    ],
+)
+def test_names_that_c_does_not_allow_are_made_ones(of, text):
+    assert btf.format_c(of) == text
+
+
+def test_declaration_tags_are_attributes_of_what_they_are_on():
+    tagged = Struct("s", 8, (Member("a", INT), Member("b", INT, 32, 3)))
+    function = Func("f", proto(("x", INT)), 1)
+    alias, variable = Typedef("t", INT), Var("v", INT, 1)
+    builder = btf.Builder()
+    builder.add_all(
+        DeclTag(text, of, component)
+        for text, of, component in [
+            ("on s", tagged, -1),
+            ("on b", tagged, 1),
+            ("again", tagged, 1),
+            ("on f", function, -1),
+            ("on x", function, 0),
+            ("on t", alias, -1),
+            ("on v", variable, -1),
+        ]
+    )
+    spec = builder.spec()
+
+    def text(name, cls):
+        return btf.format_c(spec.type_by_name(name, cls)).replace("__attribute__((btf_decl_tag", "TAG")
+
+    assert text("s", Struct) == ('struct s {\n\tint a;\n\tint b: 3 TAG("on b"))) TAG("again")));\n} TAG("on s")));')
+    assert text("f", Func) == 'int f(int x TAG("on x")))) TAG("on f")));'
+    assert text("t", Typedef) == 'typedef int t TAG("on t")));'
+    assert text("v", Var) == 'int v TAG("on v")));'
+
+
 def test_a_section_is_its_variables():
     count = Var("count", INT, 1)
     section = Datasec(".bss", 4, (VarSecinfo(count, 0, 4),))
     assert btf.format_c(section) == "/* .bss, 4 bytes */\nint count;"
+    assert btf.format_c(Datasec("*/ x", 0)) == "/* * / x, 0 bytes */"
 
 
 def test_padding_is_written_only_where_the_natural_layout_differs():

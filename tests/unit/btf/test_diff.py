@@ -107,6 +107,36 @@ def test_a_member_whose_type_grew_is_resized():
     assert outer.changed[0].changes == (Change("resized", "in", 4, 8),)
 
 
+def test_a_struct_that_became_a_union_is_another_type():
+    found = btf.diff(spec(Struct("s", 4, (Member("a", INT),))), spec(Union("s", 4, (Member("a", INT),))))
+    assert (found.removed, found.added, found.changed) == ((("struct", "s"),), (("union", "s"),), ())
+
+
+def test_a_member_that_went_into_an_unnamed_union_stayed_where_it_is():
+    old = Struct("s", 4, (Member("a", INT),))
+    new = Struct("s", 4, (Member("", Union("", 4, (Member("a", INT), Member("b", INT)))),))
+    assert changes(old, new) == [Change("added", "b", None, "int", 0)]
+
+
+def test_a_member_that_became_a_bitfield_is_resized_in_bits():
+    old, new = Struct("s", 4, (Member("a", INT),)), Struct("s", 4, (Member("a", INT, 0, 7),))
+    assert changes(old, new) == [Change("resized", "a", 32, 7)]
+
+
+def test_order_alone_is_a_change():
+    one, two = Member("a", INT), Member("b", INT)
+    old, new = Union("u", 4, (one, two)), Union("u", 4, (two, one))
+    assert changes(old, new) == [Change("order", "", "a, b", "b, a")]
+    old, new = (Enum("e", 4, tuple(Enumerator(n, 0) for n in names)) for names in ("AB", "BA"))
+    assert changes(old, new) == [Change("order", "", "A, B", "B, A")]
+
+
+def test_negative_and_large_enumerators():
+    old = Enum("e", 4, (Enumerator("A", -1),), True)
+    new = Enum("e", 8, (Enumerator("A", 1 << 63),), False, True)
+    assert changes(old, new) == [Change("size", "", 4, 8), Change("value", "A", -1, 1 << 63)]
+
+
 def test_enumerators():
     old = Enum("e", 4, (Enumerator("A", 0), Enumerator("B", 1), Enumerator("C", 2)))
     new = Enum("e", 8, (Enumerator("A", 0), Enumerator("C", 3), Enumerator("D", 1 << 40)), False, True)
@@ -124,12 +154,16 @@ def test_prototypes_without_the_names_of_parameters():
     new = Func("f", FuncProto(INT, (Param("a", INT), Param("flags", LONG))), 1)
     assert not btf.diff(spec(old), spec(same))
     assert changes(old, new) == [Change("prototype", "", "int (int a)", "int (int a, long int flags)")]
+    other = Func("f", FuncProto(LONG, (Param("a", INT),)), 1)
+    assert changes(old, other) == [Change("prototype", "", "int (int a)", "long int (int a)")]
 
 
 def test_typedefs():
     assert changes(Typedef("t", INT), Typedef("t", LONG)) == [Change("target", "", "int", "long int")]
     old, new = (Typedef("t", Struct("", 8, (Member("x", INT, offset),))) for offset in (0, 32))
     assert changes(old, new) == [Change("moved", "x", 0, 32)]
+    pointer = Typedef("t", Pointer(INT))
+    assert changes(old, pointer) == [Change("target", "", "struct {...}", "int *")]
 
 
 def test_types_of_one_name_are_paired_by_content_first():
