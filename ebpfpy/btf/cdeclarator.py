@@ -15,11 +15,13 @@ whose spelling is exponentially long) is refused.
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from ebpfpy.errors import BtfError
 
+from .cnames import identifier
 from .ctags import ATTRIBUTES, TagWriter
 from .cwords import (
     ARRAY,
@@ -67,6 +69,7 @@ MARK, MARK_END = "\x01", "\x02"
 TAG_KEYWORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
 _QUALIFIERS = {CONST: "const ", VOLATILE: "volatile ", RESTRICT: "restrict "}
 _STEPS = frozenset({PTR, ARRAY, CONST, VOLATILE, RESTRICT, TYPE_TAG})
+_SCALAR = re.compile("[A-Za-z_][A-Za-z0-9_ ]*")
 _EASY = frozenset({PTR, ARRAY, CONST})
 _OPENING = frozenset("[(")
 _BOTTOMS = frozenset({INT, FLOAT, STRUCT, UNION, ENUM, ENUM64, FWD, TYPEDEF})
@@ -108,7 +111,8 @@ class Declarators:
 
     def scalar(self, words: Words, at: int) -> str:
         """What an INT or FLOAT is called."""
-        return self.spec.string(words[at]) or "int"
+        name = self.spec.string(words[at])
+        return (name if _SCALAR.fullmatch(name) else identifier(name)) if name else "int"
 
     def parameters(self, names: list[str]) -> list[str]:
         """What the parameters of a function that want these names are called: each name once."""

@@ -28,6 +28,7 @@ from .cscope import VA_LIST, Taken
 from .ctags import MACRO_DEFINITIONS, MACROS, declaration_tags, needs_macros
 from .cwords import COMPOSITES, ENUM, ENUM64, INT, STRUCT, TYPEDEF, UNION, Words, enum_values
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -91,6 +92,9 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
             exponentially long).
         InputError: `guard` or `include` is unsuitable.
     """
+    check_spec(spec)
+    if not isinstance(include, str) or not isinstance(guard, str):
+        raise InputError("include and guard are text")
     guard = guard or f"__{identifier(spec.name.rpartition('/')[2] or 'vmlinux').upper()}_H__"
     if identifier(guard) != guard:
         raise InputError(f"{guard!r} cannot be a macro")

@@ -42,7 +42,7 @@ from .classes import Classes
 from .equivalence import REFERS, UNKNOWN, Table, settle_composites
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
 from .records import make_blob
-from .spec import Spec
+from .spec import Spec, check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,6 +95,7 @@ def deduplicate_with_map(spec: Spec, *, keep_strings: Iterable[int] = ()) -> Ded
     Raises:
         BtfError: as `deduplicate`; or one of `keep_strings` is no string.
     """
+    check_spec(spec)
     strings = _Strings(spec)
     table = _read(spec)
     used = _check(spec, table, strings)

@@ -32,6 +32,7 @@ from .cwords import (
     enum_values,
 )
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -111,6 +112,8 @@ def diff(a: Spec, b: Spec, name: str | None = None) -> Diff:
         TypeNotFoundError: neither side has a type of that name.
         BtfError: a record is malformed.
     """
+    check_spec(a)
+    check_spec(b)
     old, new = _Side(a, name), _Side(b, name)
     if name is not None and not old.groups and not new.groups:
         raise TypeNotFoundError(f"neither side has a type {name!r}", name=name)

@@ -28,7 +28,7 @@ from ebpfpy.errors import BtfError, InputError
 
 from .kinds import KIND_MASK, KIND_SHIFT, Kind, kind_name, make_info
 from .records import id_words, make_blob, record_end, string_words
-from .spec import Spec
+from .spec import Spec, check_spec
 
 _AS_IT_IS = frozenset({Kind.INT, Kind.FLOAT, Kind.FWD})
 _BY_NAME_AND_SIZE = {
@@ -73,6 +73,7 @@ def distill_base(split: Spec) -> tuple[Spec, Spec]:
         InputError: `split` has no base.
         BtfError: it is malformed, or refers to a function, variable, section or declaration tag of its base.
     """
+    check_spec(split)
     if split.base is None:
         raise InputError(f"{split.name or 'BTF'} stands alone: only split BTF has a base to distil")
     kept, copied = _sort_out(split)

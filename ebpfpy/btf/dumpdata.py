@@ -71,6 +71,8 @@ def dump_data(
             than a million values, or out of all proportion to the bytes.
     """
     view = memoryview(bytes_view(buffer))
+    if not isinstance(indent, str):
+        raise InputError(f"indent is text, not {type(indent).__name__}")
     size = sizeof(of)
     if len(view) < size:
         raise InputError(f"{of!r} has {size} bytes, {size - len(view)} are missing", offset=len(view))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ebpfpy.errors import BtfError
 
 from .kinds import MAGIC
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from .header import ByteOrder
@@ -70,6 +71,7 @@ def parse_ext(data: bytes | memoryview, strings: Spec, *, source: str = ".BTF.ex
     Raises:
         BtfError: it is malformed.
     """
+    check_spec(strings)
     data = memoryview(data)
     order: ByteOrder = strings.byte_order
     mark = "<" if order == "little" else ">"

@@ -18,7 +18,7 @@ from ebpfpy.errors import BtfError, InputError, NotFoundError
 
 from .dedup import deduplicate_with_map
 from .records import id_words, make_blob, record_end, string_words
-from .spec import Spec
+from .spec import Spec, check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +114,8 @@ def merge_splits(splits: Iterable[Spec], *, name: str = "") -> MergedSpec:
         BtfError: one of them is malformed.
     """
     modules = list(splits)
+    for module in modules:
+        check_spec(module)
     if not modules:
         raise InputError("no split BTF to merge")
     base = _common_base(modules)

@@ -40,6 +40,7 @@ from ebpfpy.errors import BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind, make_info
 from .records import make_blob, record_end
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -92,6 +93,7 @@ def sanitize(spec: Spec, missing: Feature) -> bytes:
         InputError: split BTF, which no kernel takes.
         BtfError: the types are malformed.
     """
+    check_spec(spec)
     if spec.split:
         raise InputError(f"{spec.name or 'BTF'}: split BTF cannot be loaded: only BTF that stands alone can")
     if not missing:

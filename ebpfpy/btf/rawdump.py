@@ -18,6 +18,7 @@ from .kinds import (
     Kind,
     kind_name,
 )
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,7 @@ def dump_raw(spec: Spec, *, ids: Iterable[int] | None = None) -> Iterator[str]:
         BtfError: a record is malformed.
         TypeNotFoundError: there is no such id.
     """
+    check_spec(spec)
     quoted = _Quoted(spec)
     for type_id in range(spec.first_id, spec.first_id + len(spec)) if ids is None else ids:
         if type_id == 0:

@@ -44,7 +44,7 @@ from ebpfpy.errors import BaseMismatchError, BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, Kind, kind_name
 from .records import id_words, make_blob, own_strings, record_end, string_words
-from .spec import Spec
+from .spec import Spec, check_spec
 from .text import KEYWORDS
 
 MODES = (None, "kernel")
@@ -191,6 +191,8 @@ def match_base(split: Spec, new_base: Spec, *, strict: str | None = None) -> Bas
     Raises:
         InputError, BtfError: as `relocate_base`, `BaseMismatchError` excepted.
     """
+    check_spec(split)
+    check_spec(new_base)
     distilled = _distilled_base(split, new_base, strict)
     embedded = _embedded(split, by_value=strict is None)
     names = {type_id: _name(distilled, type_id) for type_id in range(1, 1 + len(distilled))}

@@ -145,8 +145,8 @@ class Spec:
 
     @pointer_size.setter
     def pointer_size(self, size: int) -> None:
-        if size not in (4, 8):
-            raise InputError(f"a pointer has 4 or 8 bytes, not {size}")
+        if not isinstance(size, int) or size not in (4, 8):
+            raise InputError(f"a pointer has 4 or 8 bytes, not {size!r}")
         self._pointer_size = size
         self.derived.clear()
 
@@ -333,7 +333,7 @@ class Spec:
         from .tags import tag_names
 
         component = _as_id(component)
-        type_id = of if isinstance(of, int) else self.type_id(of)
+        type_id = self._id_of(of)
         below: tuple[str, ...] = ()
         if self.base is not None and type_id < self.first_id:
             below = self.base._tag_names(type_id, component, attribute)
@@ -343,9 +343,16 @@ class Spec:
         """The declaration tags, as types, on a type and on its members or parameters: the base's, then the own ones."""
         from .tags import decl_tags
 
-        type_id = of if isinstance(of, int) else self.type_id(of)
+        type_id = self._id_of(of)
         below = self.base.decl_tags_of(type_id) if self.base is not None and type_id < self.first_id else []
         return below + decl_tags(self, type_id)
+
+    def _id_of(self, of: Type | int) -> int:
+        """The id of a type that is here, or in the base."""
+        if not isinstance(of, int):
+            return self.type_id(of)
+        self.kind_of(of)  # it has to be there
+        return of
 
     # --- raw access: what the relocator and the loader use --------------------------------------
 
@@ -716,6 +723,16 @@ def _as_id(number: object) -> int:
     if not isinstance(number, int):
         raise InputError(f"{number!r} is no number of a type, a part or a string")
     return int(number)
+
+
+def check_spec(value: object) -> None:
+    """Refuse what is no `Spec`: a path, perhaps.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(value, Spec):
+        raise InputError(f"a Spec is needed, not {type(value).__name__}: load_spec() makes one from a file")
 
 
 def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | None) -> Spec:

@@ -59,6 +59,9 @@ def decode(of: t.Type, buffer: Any, *, text: bool = True) -> Any:
 def encode(of: t.Type, value: Any) -> bytes:
     """The bytes of a `of` that holds `value`: `decode` the other way.
 
+    Arrays of ``char`` that hold no UTF-8 come back as they were only if they were decoded with ``text=False``: in text,
+    bytes that are no characters are spelled out.
+
     Members that a dict leaves out are zero. Of a union give one member; of several the last one of the dict wins where
     they overlap. Enums take a name or an int, arrays of ``char`` a str (as UTF-8, filled up with NUL) or bytes, other
     arrays a sequence of at most as many elements as they have. A flexible array member makes the result longer.
@@ -71,9 +74,15 @@ def encode(of: t.Type, value: Any) -> bytes:
         InputError: the value does not fit; the message says which member. Or as `decode`.
     """
     codec = _codec(of, True)
+    if codec.size > MOST_BYTES:
+        raise InputError(f"{of!r} has {codec.size} bytes: more than {MOST_BYTES} are not written at once")
     out = bytearray(codec.size)
     codec.write(value, out, 0)
     return bytes(out)
+
+
+MOST_BYTES = 1 << 28
+"""The largest type that `encode` writes."""
 
 
 class _Text:

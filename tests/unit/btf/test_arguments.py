@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ebpfpy import btf
-from ebpfpy.errors import EbpfError, InputError
+from ebpfpy.errors import EbpfError, InputError, TypeNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,3 +100,42 @@ def test_any_iterable_of_parts_will_do_and_numbers_may_be_any_integers() -> None
     assert (struct.size, struct.members[0].offset_bits) == (16, 1)
     assert isinstance(struct.members, tuple)
     assert type(struct.size) is int
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "vmlinux.btf"])
+def test_a_path_or_number_in_place_of_a_spec_says_that_a_spec_is_needed(wrong):
+    good = btf.Spec(btf.Builder().marshal())
+    calls = (
+        lambda: btf.deduplicate(wrong),
+        lambda: btf.distill_base(wrong),
+        lambda: list(btf.dump_raw(wrong)),
+        lambda: list(btf.format_header(wrong)),
+        lambda: btf.diff(wrong, good),
+        lambda: btf.diff(good, wrong),
+        lambda: btf.relocate_base(wrong, good),
+        lambda: btf.match_base(good, wrong),
+        lambda: btf.sanitize(wrong, btf.Feature(0)),
+        lambda: btf.merge_splits([wrong]),
+    )
+    for call in calls:
+        with pytest.raises(InputError, match="a Spec is needed"):
+            call()
+
+
+def test_a_pointer_size_is_a_whole_number():
+    spec = btf.Spec(btf.Builder().marshal())
+    for wrong in (8.0, "8", None, 5):
+        with pytest.raises(InputError, match="4 or 8 bytes"):
+            spec.pointer_size = wrong
+
+
+def test_tags_of_a_type_that_is_not_there_are_an_error():
+    spec = btf.Spec(btf.Builder().marshal())
+    for call in (spec.tags_of, spec.attributes_of, spec.decl_tags_of):
+        with pytest.raises(TypeNotFoundError):
+            call(10**9)
+
+
+def test_a_type_too_large_to_write_is_refused_before_memory_is_taken():
+    with pytest.raises(InputError, match="not written at once"):
+        btf.encode(btf.Struct("s", 2**32 - 1, ()), {})

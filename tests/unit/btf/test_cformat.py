@@ -1,5 +1,7 @@
 """One type as a C declaration."""
 
+import re
+
 import pytest
 
 from ebpfpy import btf
@@ -255,3 +257,10 @@ def test_a_type_by_hand_may_refer_to_a_kernels(vmlinux):
     task = vmlinux.type_by_name("task_struct", Struct)
     mine = Struct("mine", 8, (Member("task", Pointer(task)),))
     assert btf.format_c(mine) == "struct mine {\n\tstruct task_struct *task;\n};"
+
+
+@pytest.mark.parametrize("name", ["a\x01b", "a\x011\x02b", "int;", "my-int", "1x"])
+def test_numbers_with_names_that_c_has_not_are_given_names_that_it_has(name):
+    text = btf.format_c(btf.Struct("s", 4, (btf.Member("m", btf.Int(name, 4)),)))
+
+    assert re.fullmatch(r"struct s \{\n\t\w+ m;\n\};", text.strip())
