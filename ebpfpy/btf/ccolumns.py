@@ -43,10 +43,10 @@ class Columns:
 
     def __init__(self, records: Records, layout: Layout, tagged: Collection[int]) -> None:
         self.records, self.layout = records, layout
-        ids = records.own(STRUCT, UNION)
-        infos = records.column(ids, 1)
+        composites = records.own(STRUCT, UNION)
+        infos = records.column(composites, 1)
         plain = [not info & KIND_FLAG and info & VLEN_MASK for info in infos]
-        ids, counts = list(compress(ids, plain)), list(filter(None, plain))
+        ids, counts = list(compress(composites, plain)), list(filter(None, plain))
         bodies = list(map(add, map(records.starts.__getitem__, ids), repeat(3)))
         beyond = map(add, bodies, map(mul, counts, repeat(3)))
         body = array("I", b"".join(map(memoryview(records.words).__getitem__, map(slice, bodies, beyond))))
@@ -56,8 +56,9 @@ class Columns:
         owners = list(chain.from_iterable(map(repeat, ids, counts)))
         odd = set(tagged)
         distinct = set(self.types)
-        measured = (distinct & layout.sizes.keys()) - layout.legacy.keys() - {0}
-        bits = dict(zip(measured, map(mul, map(layout.sizes.__getitem__, measured), repeat(8)), strict=True))
+        sizes = {**layout.sizes, **dict(zip(composites, records.column(composites, 2), strict=True))}
+        measured = (distinct & sizes.keys()) - layout.legacy.keys() - {0}
+        bits = dict(zip(measured, map(mul, map(sizes.__getitem__, measured), repeat(8)), strict=True))
         bits.update((each, self._bits(each)) for each in distinct - measured)
         unsized = {each for each, size in bits.items() if size < 0}
         if unsized:
@@ -97,9 +98,8 @@ class Columns:
         layout = self.layout
         known = layout.declarators
         front, back = dict.fromkeys(unsized, ""), dict.fromkeys(unsized, "")
-        for type_id in types:
-            if type_id not in known:
-                layout.declarator(type_id)
+        for type_id in types.difference(known):
+            layout.declarator(type_id)
         found = list(map(known.__getitem__, types))
         front.update(zip(types, [f"\n\t{each[0]}" for each in found], strict=True))
         back.update(zip(types, [f"{each[1]};" for each in found], strict=True))
@@ -120,17 +120,18 @@ class Columns:
         names, ends, offsets = self.names, self.ends, self.offsets
         before = [0, *ends]  # for each row, where the one before it ends
         lasts = list(map(ends.__getitem__, map(sub, firsts[1:], repeat(1))))
-        index = -1
-        for first, end in pairwise(firsts):
-            index += 1
+        for first in firsts:
             before[first] = 0
-            if end - first > 1 and len(set(names[first:end])) != end - first:
-                part = list(filter(None, names[first:end]))
-                if len(set(part)) != len(part):
-                    odd.add(ids[index])
-            if kinds[ids[index]] == UNION:
-                before[first:end] = repeat(0, end - first)
-                lasts[index] = max(ends[first:end])
+        for index in compress(range(len(ids)), map(UNION.__eq__, pick(kinds, ids))):
+            first, end = firsts[index], firsts[index + 1]
+            before[first:end] = repeat(0, end - first)
+            lasts[index] = max(ends[first:end])
+        ranges = map(slice, firsts, firsts[1:])
+        distinct = map(len, map(set, map(names.__getitem__, ranges)))
+        for index in compress(range(len(ids)), map(ne, distinct, map(sub, firsts[1:], firsts))):
+            part = list(filter(None, names[firsts[index] : firsts[index + 1]]))
+            if len(set(part)) != len(part):
+                odd.add(ids[index])
         tails = list(map(sub, map(mul, self.records.column(ids, 2), repeat(8)), lasts))
         self.tails = dict(compress(zip(ids, tails, strict=True), tails))
         odd.update(type_id for type_id, tail in self.tails.items() if tail < 0)

@@ -12,6 +12,7 @@ Works on the raw words: a vmlinux of 126,000 types is half a second's work.
 from __future__ import annotations
 
 import gc
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from ebpfpy.errors import InputError
@@ -144,7 +145,7 @@ class _Header(Order):
 
     def text(self) -> str:
         """The declarations, in order."""
-        records, words, starts = self.records, self.words, self.starts
+        records = self.records
         self.taken.name(records, self.names)
         if needs_macros(records, self.own_tags):
             self.out.append(MACRO_DEFINITIONS)
@@ -152,13 +153,10 @@ class _Header(Order):
         self._enums(enums)
         self.prepare()
         self.columns = Columns(records, self, self.own_tags)
-        for type_id in records.own(TYPEDEF):
-            if not self.mentionable[type_id]:
-                self.walk([type_id << 1])
+        self.walk(type_id << 1 for type_id in records.own(TYPEDEF))
         self.mark_pointers()
-        for type_id in records.own(STRUCT, UNION):
-            if words[starts[type_id]] and not self.complete[type_id]:
-                self.walk([type_id << 1 | 1])
+        composites = records.own(STRUCT, UNION)
+        self.walk(type_id << 1 | 1 for type_id in compress(composites, records.column(composites, 0)))
         self._constants(enums)
         write_kfuncs(self)
         return "".join(self.out)

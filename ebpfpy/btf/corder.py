@@ -39,11 +39,14 @@ from .cwords import (
     TYPEDEF,
     UNION,
     Records,
+    pick,
 )
 from .kinds import VLEN_MASK
 from .text import describe_with_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .ccolumns import Columns
     from .spec import Spec
 
@@ -168,8 +171,9 @@ class Order(Writer):
         mentionable, complete = self.mentionable, self.complete
         ready: list[int] = []
         pointers = self.records.own(PTR)
-        for type_id, target in zip(pointers, self.targets, strict=True):
-            if not complete[type_id] and target < len(mentionable) and mentionable[target]:
+        in_range = self.targets if max(self.targets, default=0) < len(mentionable) else []  # else the walk says which
+        for type_id in compress(pointers, pick(mentionable, in_range)):
+            if not complete[type_id]:
                 mentionable[type_id] = complete[type_id] = 1
                 ready.append(type_id)
         is_mentionable = mentionable.__getitem__
@@ -186,58 +190,68 @@ class Order(Writer):
 
     # --- one by one -------------------------------------------------------------------------------
 
-    def walk(self, stack: list[int]) -> None:
+    def walk(self, roots: Iterable[int]) -> None:
         """Write all that is missing to mention, or to contain, types.
 
         A question is a number: type id << 1, + 1 for "complete" instead of "mention".
         """
         words, starts, kinds, first = self.words, self.starts, self.kinds, self.first_id
-        mentionable, complete, settle = self.mentionable, self.complete, self.settle
+        mentionable, complete, completing = self.mentionable, self.complete, self.completing
         alignment, plain, all_types = self.aligns.get, self.columns.plain, self.columns.types
+        stack: list[int] = []
+        push, pop = stack.append, stack.pop
         try:
-            while stack:
-                key = stack[-1]
-                current = key >> 1
-                answers = complete if key & 1 else mentionable
-                if answers[current]:
-                    stack.pop()
-                    continue
-                kind, start = kinds[current], starts[current]
-                rows = None
-                if kind in COMPOSITES and key & 1:
+            for root in roots:
+                push(root)
+                while stack:
+                    key = pop()
+                    current = key >> 1
+                    if (complete if key & 1 else mentionable)[current]:
+                        continue
+                    kind, start = kinds[current], starts[current]
+                    if not key & 1 or kind not in COMPOSITES:
+                        missing = self._missing_parts(kind, start, key)
+                        if missing:
+                            self._enter(current, completing if key & 1 else self.mentioning)
+                            push(key)
+                            stack += missing
+                        elif key & 1:
+                            complete[current] = 1
+                            self.settle(current, words, start, words[start + 1])
+                        else:
+                            mentionable[current] = 1
+                            if kind == TYPEDEF and current >= first:
+                                self.write_typedef(current, start)
+                        continue
                     rows = plain.get(current)
                     if rows is not None:
                         types = all_types[rows[0] : rows[1]]
                     else:
                         types = words[start + 4 : start + 3 + 3 * (words[start + 1] & VLEN_MASK) : 3].tolist()
                     aligned = list(map(alignment, types))
-                    missing = [t << 1 | 1 for t in types[::-1] if not complete[t]] if None in aligned else None
-                else:
-                    missing = self._missing_parts(kind, start, key)
-                if missing:
-                    busy = self.completing if key & 1 else self.mentioning
-                    if busy[current]:
-                        raise self.error(current, "it contains itself, or is declared by itself")
-                    busy[current] = 1
-                    stack += missing
-                    continue
-                stack.pop()
-                answers[current] = 1
-                if key & 1:
+                    if None in aligned:
+                        self._enter(current, completing)
+                        push(key)
+                        stack += [each << 1 | 1 for each in types[::-1] if not complete[each]]
+                        continue
+                    complete[current] = 1
                     if rows is not None and self._is_aligned(current, start, rows, types, aligned):
                         if words[start]:
                             self.write_plain(current, rows)
                         continue
-                    settle(current, words, start, words[start + 1])
-                    if kind in COMPOSITES and current >= first and words[start]:
+                    self.settle(current, words, start, words[start + 1])
+                    if current >= first and words[start]:
                         self.write_composite(current, start, kind)
-                elif kind == TYPEDEF and current >= first:
-                    self.write_typedef(current, start)
         except IndexError:
             raise BtfError(
                 f"{describe_with_id(self.spec, current)} refers to an id that no type has",
                 source=self.spec.name or "BTF",
             ) from None
+
+    def _enter(self, type_id: int, busy: bytearray) -> None:
+        if busy[type_id]:
+            raise self.error(type_id, "it contains itself, or is declared by itself")
+        busy[type_id] = 1
 
     def _is_aligned(
         self, type_id: int, start: int, rows: tuple[int, int], types: list[int], aligned: list[Any]

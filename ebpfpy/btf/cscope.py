@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING
 
 from .cnames import Scope
-from .cwords import ENUM, ENUM64, FWD, STRUCT, TYPEDEF, UNION
+from .cwords import ENUM, ENUM64, FWD, STRUCT, TYPEDEF, UNION, pick
 from .kinds import KIND_FLAG, VLEN_MASK
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from .cnames import Identifiers
     from .cwords import Records
 
+_ENUMS_ALIKE = bytes(ENUM if kind == ENUM64 else kind for kind in range(256))
 VA_LIST = "__builtin_va_list"
 """A typedef that compilers know; in BTF it looks like one of the kernel's. As it has another size for BPF, members are
 written as what it stands for."""
@@ -46,33 +49,33 @@ class Taken:
         declared = records.own(FWD)
         for type_id, name_off in zip(typedefs, records.column(typedefs, 0), strict=True):
             self._name_typedef(type_id, names[name_off], records.words[records.starts[type_id] + 2])
+        enums = records.own(ENUM, ENUM64)
         undefined = {
             each
-            for each in records.own(ENUM, ENUM64)
-            if not records.words[records.starts[each] + 1] & VLEN_MASK and records.words[records.starts[each]]
+            for each, info in zip(enums, records.column(enums, 1), strict=True)
+            if not info & VLEN_MASK and records.words[records.starts[each]]
         }
-        named = [
-            (each, names[name_off])
-            for each, name_off in zip(tagged, records.column(tagged, 0), strict=True)
-            if name_off and each not in undefined
-        ]
-        self._name_tags([each for each, _ in named], [name for _, name in named], records.kinds)
+        offsets = records.column(tagged, 0)
+        ids, offsets = list(compress(tagged, offsets)), list(filter(None, offsets))
+        if undefined:
+            defined = [each not in undefined for each in ids]
+            ids, offsets = list(compress(ids, defined)), list(compress(offsets, defined))
+        self._name_tags(ids, pick(names, offsets), pick(records.kinds.translate(_ENUMS_ALIKE), ids))
         for type_id in [*sorted(undefined), *declared]:
             start = records.starts[type_id]
             fwd = records.kinds[type_id] == FWD
             kind = ENUM if not fwd else UNION if records.words[start + 1] & KIND_FLAG else STRUCT
             self._name_declaration(type_id, names[records.words[start]], kind)
 
-    def _name_tags(self, ids: list[int], names: list[str], kinds: bytes) -> None:
+    def _name_tags(self, ids: list[int], names: list[str], kinds: list[int]) -> None:
         """Of two of one name, the first one has it."""
         tags, tag_kinds = self.tags, self.kinds
-        normal = [ENUM if kinds[each] == ENUM64 else kinds[each] for each in ids]
-        late: Iterable[tuple[int, str, int]] = zip(ids, names, normal, strict=True)
+        late: Iterable[tuple[int, str, int]] = zip(ids, names, kinds, strict=True)
         if not tag_kinds:
             first = dict(zip(reversed(names), reversed(ids), strict=True))
             tags.update(dict.fromkeys(first, 1))
-            tag_kinds.update(zip(reversed(names), reversed(normal), strict=True))
-            late = [each for each in late if first[each[1]] != each[0]] if len(first) != len(ids) else []
+            tag_kinds.update(zip(reversed(names), reversed(kinds), strict=True))
+            late = compress(late, map(ne, pick(first, names), ids))
         for type_id, name, kind in late:
             if name not in tags and tag_kinds.get(name, kind) != kind:
                 tags[name] = 1  # taken by a declaration of another kind, in the base

@@ -91,7 +91,7 @@ class Records:
         return pick(self._views[index], pick(self.starts, ids))
 
 
-def pick(values: Any, keys: Sequence[int]) -> list[Any]:
+def pick(values: Any, keys: Sequence[Any]) -> list[Any]:
     """``[values[key] for key in keys]``, a few times faster."""
     if len(keys) < _FEW:
         return [values[key] for key in keys]

@@ -15,7 +15,7 @@ import mmap
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ebpfpy import sys
+from ebpfpy import btf, sys
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
 
@@ -128,8 +128,23 @@ def _create(spec: MapSpec, wanted: dict[str, Any], with_types: dict[str, Any]) -
                 return sys.map_create(**wanted)
             except KernelError as second:
                 error = second
+        if spec.type == MapType.STRUCT_OPS and spec.flags & MapFlags.LINK and _knows_no_links():
+            raise UnsupportedError(
+                f"map {spec.name} is in a section .struct_ops.link, and this kernel has no links of struct_ops:"
+                " Linux 6.4 and newer have; or put it into .struct_ops",
+                feature="struct_ops links",
+                minimum="6.4",
+            ) from error
         error.hint = _reason(spec, error) or error.hint
         raise error from None
+
+
+def _knows_no_links() -> bool:
+    """Whether the kernel's types lack the flag for links of struct_ops."""
+    try:
+        return not btf.load_kernel_spec().string_offsets(b"BPF_F_LINK")
+    except EbpfError:
+        return False
 
 
 def _reason(spec: MapSpec, error: KernelError) -> str | None:

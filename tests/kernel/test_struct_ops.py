@@ -87,8 +87,8 @@ def test_a_map_of_a_link_section_is_made_when_asked_for_and_attached_by_a_link(s
     spec.maps["by_map"].autocreate = False
     try:
         collection = ebpfpy.Collection(spec)
-    except KernelError:
-        machine.since("6.4", "this kernel has no links of struct_ops")
+    except UnsupportedError as error:
+        machine.since(error.minimum, f"this kernel lacks {error.feature}")
         raise
     with collection:
         assert "cc_release" not in collection.programs, "it is in no map that is made"

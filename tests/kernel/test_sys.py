@@ -22,6 +22,7 @@ NEWER = {
     "raw_tracepoint.cookie": "6.10",
     "log_true_size": "6.4",
     "prog_token_fd": "6.9",
+    "token_create": "6.9",
     "fd_array_cnt": "6.14",
     "fd_array": "5.14",
     "core_relo_cnt": "5.17",
