@@ -52,6 +52,8 @@ def unless_missing():
             pytest.skip(f"this kernel is built without {option}: {error}")
         features.since(error.minimum or "0", f"this kernel lacks {error.feature}: {error}")
     except KernelError as error:
+        if error.errno == errno.EPERM and error.call in ("open", "read"):  # a file of tracefs, under lockdown
+            features.require(f"this kernel's policy hides what can be traced: {error}")
         if error.call != "BPF_PROG_LOAD" or error.errno not in (errno.EINVAL, errno.E2BIG, errno.EPERM):
             raise
         refused = f"this kernel refuses the type of program: {error}"
