@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from bench.peer import Libbpf
 
-COUNT = 7
-
 
 def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:  # noqa: ARG001
     """The line of the table; without bpftool, which is the peer here, only our own time."""
@@ -34,5 +32,5 @@ def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:  # noqa: ARG001
             [str(bpftool), "btf", "dump", "file", str(kernel), "format", "c"], check=True, stdout=subprocess.DEVNULL
         )
 
-    taken = side_by_side(ours, theirs, count=COUNT) if bpftool else [*side_by_side(ours, count=COUNT), None]
+    taken = side_by_side(ours, theirs) if bpftool else [*side_by_side(ours), None]
     return [Row("vmlinux.h, beside bpftool", taken[0], taken[1], "ms", 5, "ratio")]

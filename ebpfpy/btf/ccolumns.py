@@ -59,8 +59,9 @@ class Columns:
         sizes = {**layout.sizes, **dict(zip(composites, records.column(composites, 2), strict=True))}
         measured = (distinct & sizes.keys()) - layout.legacy.keys() - {0}
         bits = dict(zip(measured, map(mul, map(sizes.__getitem__, measured), repeat(8)), strict=True))
-        bits.update((each, self._bits(each)) for each in distinct - measured)
-        unsized = {each for each, size in bits.items() if size < 0}
+        for each in distinct - measured:
+            self._bits(each, bits)
+        unsized = {each for each in distinct if bits[each] < 0}
         if unsized:
             odd.update(compress(owners, map(unsized.__contains__, self.types)))
         self.ends = list(map(add, self.offsets, pick(bits, self.types)))
@@ -70,28 +71,37 @@ class Columns:
         for type_id in odd:
             self.plain.pop(type_id, None)
 
-    def _bits(self, type_id: int) -> int:
-        """The size of a type in bits; -1 if it has none, or is not that of a plain member."""
+    def _bits(self, type_id: int, known: dict[int, int]) -> int:
+        """The size of a type in bits; -1 if it has none, or is not that of a plain member.
+
+        Args:
+            type_id: the type.
+            known: those of other types; those that this one refers to are added.
+        """
         words, starts, kinds, layout = self.records.words, self.records.starts, self.records.kinds, self.layout
-        current, factor = type_id, 8
-        for _ in range(layout.count):
-            if current >= len(kinds) or current in layout.contained:
-                return -1
-            kind, start = kinds[current], starts[current]
-            if kind == PTR:
-                return factor * layout.pointer_size
-            if kind in _SIZED:
-                return min(factor * words[start + 2], LARGEST)
-            if kind == INT:
-                return factor * words[start + 2] if words[start + 3] & 0xFFFFFF == 8 * words[start + 2] else -1
+        path: list[tuple[int, int]] = []  # from the type downwards: ids, how many times the next one
+        current = type_id
+        while current not in known:
+            kind = kinds[current] if current < len(kinds) and current not in layout.contained else -1
+            start = starts[current] if kind >= 0 else 0
             if kind == ARRAY:
-                factor = min(factor * words[start + 5], LARGEST)
+                path.append((current, words[start + 5]))
                 current = words[start + 3]
             elif kind in PASSED:
+                path.append((current, 1))
                 current = words[start + 2]
+            elif kind == PTR:
+                known[current] = 8 * layout.pointer_size
+            elif kind in _SIZED or (kind == INT and words[start + 3] & 0xFFFFFF == 8 * words[start + 2]):
+                known[current] = 8 * words[start + 2]
             else:
-                return -1
-        return -1
+                known[current] = -1
+            if len(path) > layout.count:  # it goes round in circles
+                known[current] = -1
+        size = known[current]
+        for each, times in reversed(path):
+            known[each] = size = size if size < 0 else min(size * times, LARGEST)
+        return size
 
     def _write_lines(self, name_offs: list[int], owners: list[int], types: set[int], unsized: set[int]) -> None:
         """The lines of all members, and the tags that their parameter lists mention."""

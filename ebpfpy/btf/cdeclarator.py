@@ -75,6 +75,8 @@ _OPENING = frozenset("[(")
 _BOTTOMS = frozenset({INT, FLOAT, STRUCT, UNION, ENUM, ENUM64, FWD, TYPEDEF})
 _LONG = 256
 """Characters from which on every text is counted: what is long may grow without end."""
+_FAR = 32
+"""Steps of a chain of which one is kept: many types may share a long chain, and none should walk all of it again."""
 _FREE_TEXT = 1 << 24
 _TEXT_PER_BYTE = 64
 
@@ -98,6 +100,7 @@ class Declarators:
         self.count = spec.first_id + len(spec)
         self.renamed: dict[int, str] = {}
         self.declarators: dict[int, Declarator] = {0: ("void ", "", PLAIN, (), "")}
+        self._under: dict[int, int] = {0: 0}
         self.tags = TagWriter(self.tag_styles)
         self._alone = _Alone(self.declarators)
         self._said = _Said(self.declarators)
@@ -147,6 +150,9 @@ class Declarators:
                 stack.pop()
                 continue
             steps, bottom = self._chain(current)
+            if len(steps) > _FAR:
+                stack += [step[0] for step in steps[_FAR::_FAR]]
+                continue
             if bottom not in known:
                 words, at = self.locate(bottom)
                 info = words[at + 1]
@@ -208,29 +214,29 @@ class Declarators:
         found = known[type_id] = (before, behind, level, mentioned, tag)
         return found
 
-    def _chain(self, type_id: int) -> tuple[list[tuple[int, Words, int]], int]:
+    def _chain(self, type_id: int) -> tuple[list[tuple[int, int, Words, int]], int]:
         """The references from a type downwards, and what they end at."""
-        steps: list[tuple[int, Words, int]] = []
+        steps: list[tuple[int, int, Words, int]] = []
         current = type_id
         while current not in self.declarators:
             words, at = self.locate(current)
             kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
             if kind not in _STEPS:
                 break
-            steps.append((kind, words, at))
+            steps.append((current, kind, words, at))
             if len(steps) > self.count:
                 raise self.error(type_id, "it refers to itself")
             current = words[at + 3] if kind == ARRAY else words[at + 2]
         return steps, current
 
-    def _wrap(self, inner: Declarator, steps: list[tuple[int, Words, int]]) -> Declarator:
+    def _wrap(self, inner: Declarator, steps: list[tuple[int, int, Words, int]]) -> Declarator:
         """The declarator of a chain's first type, from that of its bottom."""
         first_before, first_behind, level, mentioned, tag = inner
         front: list[str] = []  # to be reversed
         before, behind = [first_before], [first_behind]  # behind: to be reversed
         first = first_behind[:1]
         tagged: list[str] = []  # type tags that belong inside the parentheses of the next pointer
-        for kind, words, at in reversed(steps):
+        for _, kind, words, at in reversed(steps):
             if kind == PTR:
                 if first and first in "[(":
                     before += ["(", *tagged, "*"]
@@ -263,18 +269,32 @@ class Declarators:
     def _points(self, type_id: int) -> bool:
         return self.kind_under(type_id) == PTR
 
-    def kind_under(self, type_id: int) -> int:
-        """The kind under typedefs, qualifiers and type tags."""
+    def under(self, type_id: int) -> int:
+        """The type under typedefs, qualifiers and type tags."""
+        known = self._under
+        path: list[int] = []
         current = type_id
-        for _ in range(self.count):
-            if current == 0:
-                return VOID
+        while current not in known:
             words, at = self.locate(current)
-            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind not in PASSED:
-                return kind
+            if words[at + 1] >> KIND_SHIFT & KIND_MASK not in PASSED:
+                known[current] = current
+                break
+            path.append(current)
+            if len(path) > self.count:
+                raise self.error(type_id, "it refers to itself")
             current = words[at + 2]
-        raise self.error(type_id, "it refers to itself")
+        found = known[current]
+        for each in path:
+            known[each] = found
+        return found
+
+    def kind_under(self, type_id: int) -> int:
+        """The kind of what is `under` a type."""
+        found = self.under(type_id)
+        if not found:
+            return VOID
+        words, at = self.locate(found)
+        return words[at + 1] >> KIND_SHIFT & KIND_MASK
 
     def _bottom(self, type_id: int, kind: int, words: Words, at: int, info: int) -> Declarator:
         if kind in (INT, FLOAT):

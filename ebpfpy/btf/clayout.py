@@ -19,7 +19,7 @@ from .cdeclarator import MARK, MARK_END, Declarators
 from .cnames import Scope
 from .cpadding import indented, padding, widening
 from .cscalars import alignments
-from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Words, parts_of
+from .cwords import ARRAY, COMPOSITES, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Words, parts_of
 from .kinds import INT_BOOL, KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK
 
 if TYPE_CHECKING:
@@ -154,15 +154,11 @@ class Layout(Declarators):
 
     def _widest(self, member: int) -> int:
         """The width that a bitfield of that type can have in C; 0 if C has none."""
-        current = member
-        for _ in range(self.count):
-            if current == 0:
-                return 0
-            words, at = self.locate(current)
-            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind not in PASSED:
-                break
-            current = words[at + 2]
+        under = self.under(member)
+        if not under:
+            return 0
+        words, at = self.locate(under)
+        kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
         size = words[at + 2]
         if kind == INT:
             boolean = words[at + 3] >> 24 & INT_BOOL
@@ -216,12 +212,7 @@ class Layout(Declarators):
 
     def composite_under(self, member: int) -> int | None:
         """The struct or union that an unnamed member is, with or without a tag; None if it is something else."""
-        current = member
-        words, at = self.locate(current)
-        while (kind := words[at + 1] >> KIND_SHIFT & KIND_MASK) in PASSED:  # no circle: it was measured
-            current = words[at + 2]
-            words, at = self.locate(current)
-        return current if kind in (STRUCT, UNION) else None
+        return self.under(member) if self.kind_under(member) in COMPOSITES else None
 
     def _named(self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]) -> list[Named]:
         """All members that C can have, each name once."""

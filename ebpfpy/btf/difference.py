@@ -181,6 +181,7 @@ class _Side:
         self.words, self.starts, self._locate = words, starts, records.locate
         self.spec = spec
         self._texts: dict[int, str] = {}
+        self._inside: dict[int, int | None] = {0: None}
         self.writer = Writer(spec, _Names(spec), records.locate)
         names = self.writer.names
         self._members_left = _MOST_MEMBERS + 16 * len(words)
@@ -253,19 +254,20 @@ class _Side:
 
     def _unnamed(self, type_id: int) -> int | None:
         """The struct or union without a name that a value of this type is, or is an array of."""
-        current = type_id
-        for _ in range(len(self.starts)):
-            if not current:
-                return None
+        known, path, current = self._inside, list[int](), type_id
+        while current not in known:
             words, at = self._locate(current)
             kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind in DECORATIONS:
-                current = words[at + 2]
-            elif kind == ARRAY:
-                current = words[at + 3]
+            if kind in DECORATIONS or kind == ARRAY:
+                path.append(current)
+                current = words[at + 3] if kind == ARRAY else words[at + 2]
+                if len(path) > len(self.starts):
+                    raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
             else:
-                return current if kind in COMPOSITES and not words[at] else None
-        raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
+                known[current] = current if kind in COMPOSITES and not words[at] else None
+        for each in path:
+            known[each] = known[current]
+        return known[current]
 
     def _members(self, type_id: int) -> Iterator[_Member]:
         """The members of a struct or union and of all unnamed ones in it, in order."""

@@ -11,6 +11,7 @@ from ebpfpy import btf
 from ebpfpy.btf import (
     Array,
     Builder,
+    Const,
     DeclTag,
     Enum,
     Enumerator,
@@ -149,6 +150,16 @@ def test_deep_types_need_no_deep_stack():
         deep = Struct(f"d{index + 1}", 4, (Member("x", Typedef(f"t{index}", deep)),))
     text = header(deep)
     assert text.count("struct d") >= 20_000
+
+
+def test_many_types_may_share_a_long_chain():
+    count = 20_000
+    inner, members = INT, []
+    for index in range(count):
+        inner = Const(inner)
+        members.append(Member(f"m{index}", inner, 32 * index))
+    text = header(Struct("s", 4 * count, tuple(members)))
+    assert text.count("\tconst int m") == count
 
 
 def test_malformed_words_give_a_header_or_an_error():
