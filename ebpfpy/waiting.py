@@ -45,6 +45,7 @@ import select
 import threading
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
@@ -68,7 +69,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class RecordReader(Generic[R]):
+class RecordReader(ABC, Generic[R]):
     """A reader of records of type `R`; see `ebpfpy.ringbuf.Reader` and `ebpfpy.perf.Reader`.
 
     A subclass sets the class variables, opens its memory in a block of `_opening`, and says in `_fetch` and the hooks
@@ -136,13 +137,13 @@ class RecordReader(Generic[R]):
 
     # --- what a subclass says about its memory; each is called inside ------------------------------
 
+    @abstractmethod
     def _fetch(self, limit: int) -> bool:
         """Copy up to `limit` records into `_pending`, which is empty.
 
         Returns:
             False if there was nothing to read. True promises no record: all may have been of no interest.
         """
-        raise NotImplementedError
 
     def _emptied(self) -> None:
         """The whole batch has been handed out by one who will not come back at once."""

@@ -13,6 +13,7 @@ to structs are, and never walked to.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import compress, repeat
 from operator import mod
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 
-class Order(Writer):
+class Order(Writer, ABC):
     """Asks the two questions of types, and has those written that an answer depends on."""
 
     columns: Columns
@@ -72,17 +73,17 @@ class Order(Writer):
 
     # --- what a header does -----------------------------------------------------------------------
 
+    @abstractmethod
     def write_typedef(self, type_id: int, start: int) -> None:
         """Called when all that a typedef mentions was written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_composite(self, type_id: int, start: int, kind: int) -> None:
         """Called when all that a struct or union with a tag contains was written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_plain(self, type_id: int, rows: tuple[int, int]) -> None:
         """`write_composite` for one whose members are rows of `columns`."""
-        raise NotImplementedError
 
     # --- in bulk ----------------------------------------------------------------------------------
 

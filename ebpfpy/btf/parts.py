@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from ebpfpy.errors import InputError
 
 from .kinds import Kind
-from .typebase import Frozen, Reference, fill, follow, set_attribute
+from .typebase import Frozen, Reference, TypeTagged, fill, follow, set_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,33 @@ def _part_of(owner: Any, index: int) -> Part:
     return found
 
 
-class Member(Part):
+class TypedPart(TypeTagged, Part):
+    """A part with a type, and with tags: a member or a parameter."""
+
+    __slots__ = ("_type",)
+
+    _type: Reference
+
+    @property
+    def type(self) -> Type:
+        """Its type."""
+        return self._follow(self._type)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The declaration tags on it: ``__attribute__((btf_decl_tag("...")))``.
+
+        () for what was built by hand, and for a parameter of a `FuncProto`.
+        """
+        return self._tags(attribute=False)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The bare attributes on it; () where `tags` is always ()."""
+        return self._tags(attribute=True)
+
+
+class Member(TypedPart):
     """A member of a struct or union.
 
     Attributes:
@@ -67,11 +93,10 @@ class Member(Part):
         bitfield_size: its width in bits, 0 when it is no bitfield.
     """
 
-    __slots__ = ("_type", "bitfield_size", "name", "offset_bits")
+    __slots__ = ("bitfield_size", "name", "offset_bits")
     __match_args__ = ("name", "type", "offset_bits", "bitfield_size")
 
     name: str
-    _type: Reference
     offset_bits: int
     bitfield_size: int
 
@@ -79,88 +104,29 @@ class Member(Part):
         self._build(name=name, _type=type, offset_bits=offset_bits, bitfield_size=bitfield_size)
 
     @property
-    def type(self) -> Type:
-        """The member's type."""
-        return self._follow(self._type)
-
-    @property
     def offset(self) -> int:
         """The offset in whole bytes (of a bitfield: of the byte where it starts)."""
         return self.offset_bits // 8
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The declaration tags on it: ``__attribute__((btf_decl_tag("...")))``; () for a member built by hand."""
-        return self._tags(attribute=False)
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """The bare attributes on it; () for a member built by hand."""
-        return self._tags(attribute=True)
-
-    @property
-    def type_tags(self) -> tuple[str, ...]:
-        """The tags of its type: ("rcu",) for ``struct task_struct __rcu *parent``. See `Pointer.type_tags`."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=False)
-
-    @property
-    def type_attributes(self) -> tuple[str, ...]:
-        """The bare attributes of its type."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=True)
 
     def __repr__(self) -> str:
         width = f":{self.bitfield_size}" if self.bitfield_size else ""
         return f"<Member {self.name or '(anon)'}{width} @{self.offset_bits} bits>"
 
 
-class Param(Part):
+class Param(TypedPart):
     """A parameter of a function, or of a function prototype.
 
     The last one of a variadic function has no name and type void. Prototypes are shared between functions and tags are
     on functions, so only those of `Func.params` have tags.
     """
 
-    __slots__ = ("_type", "name")
+    __slots__ = ("name",)
     __match_args__ = ("name", "type")
 
     name: str
-    _type: Reference
 
     def __init__(self, name: str, type: Reference) -> None:  # noqa: A002
         self._build(name=name, _type=type)
-
-    @property
-    def type(self) -> Type:
-        """The parameter's type."""
-        return self._follow(self._type)
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The declaration tags that the function has on it; always () for a parameter of a `FuncProto`."""
-        return self._tags(attribute=False)
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """The bare attributes that the function has on it; always () for a parameter of a `FuncProto`."""
-        return self._tags(attribute=True)
-
-    @property
-    def type_tags(self) -> tuple[str, ...]:
-        """The tags of its type: ("user",) for ``char __user *buffer``. See `Pointer.type_tags`."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=False)
-
-    @property
-    def type_attributes(self) -> tuple[str, ...]:
-        """The bare attributes of its type."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=True)
 
     def __repr__(self) -> str:
         return f"<Param {self.name or '(anon)'}>"

@@ -12,6 +12,7 @@ get their class, before anybody else has seen them.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from ebpfpy.errors import InputError
@@ -189,3 +190,28 @@ def check_type(of: object) -> None:
     """
     if not isinstance(of, Type):
         raise InputError(f"{of!r} is no type")
+
+
+class TypeTagged:
+    """What has a `type` whose tags it can tell: members, parameters, variables."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def type(self) -> Type:
+        """Its type."""
+
+    @property
+    def type_tags(self) -> tuple[str, ...]:
+        """The tags of its type: ("rcu",) for ``struct task_struct __rcu *parent``. See `Pointer.type_tags`."""
+        from .tags import type_tags
+
+        return type_tags(self.type, attribute=False)
+
+    @property
+    def type_attributes(self) -> tuple[str, ...]:
+        """The bare attributes of its type."""
+        from .tags import type_tags
+
+        return type_tags(self.type, attribute=True)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .inflateparts import own_params, read_enumerators, read_members, read_params, read_variables
 from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, VLEN_MASK, Kind
 from .parts import Enumerator, Member, Param, Part, VarSecinfo, parts_of
-from .typebase import Named, Reference, Type, follow, set_attribute, setter_of
+from .typebase import Named, Reference, Type, TypeTagged, follow, set_attribute, setter_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -495,7 +495,7 @@ class Func(_Tagged):
         return found
 
 
-class Var(_Tagged):
+class Var(TypeTagged, _Tagged):
     """A global variable.
 
     Attributes:
@@ -516,20 +516,6 @@ class Var(_Tagged):
     def type(self) -> Type:
         """The variable's type."""
         return follow(self._type, self._spec)
-
-    @property
-    def type_tags(self) -> tuple[str, ...]:
-        """The tags of its type: ("percpu",) for ``int __percpu *counter``. See `Pointer.type_tags`."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=False)
-
-    @property
-    def type_attributes(self) -> tuple[str, ...]:
-        """The bare attributes of its type."""
-        from .tags import type_tags
-
-        return type_tags(self.type, attribute=True)
 
 
 class Datasec(Named):

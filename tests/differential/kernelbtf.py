@@ -79,10 +79,7 @@ def all_kernels(testdata: Path, scratch: Path) -> list[Kernel]:
 def big_endian(blob: bytes) -> bytes:
     """The same BTF in the other byte order, turned by libbpf."""
     lib = libbpf.library()
-    lib.btf__new.restype = lib.btf__raw_data.restype = ctypes.c_void_p
-    lib.btf__new.argtypes = [ctypes.c_char_p, ctypes.c_uint32]
     lib.btf__set_endianness.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    lib.btf__raw_data.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32)]
     handle = lib.btf__new(blob, len(blob))
     size = ctypes.c_uint32()
     lib.btf__set_endianness(handle, _BIG_ENDIAN)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ebpfpy
+from ebpfpy import btf
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,6 +54,20 @@ def _descriptors() -> dict[int, str]:
         except FileNotFoundError:  # the one that the listing itself used
             continue
     return found
+
+
+@pytest.fixture(scope="module")
+def cache() -> btf.Cache:
+    """The running kernel's types, read once for all tests of a file."""
+    kept = btf.Cache()
+    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
+    return kept
+
+
+@pytest.fixture
+def options(cache: btf.Cache) -> ebpfpy.CollectionOptions:
+    """Options for a collection that finds the kernel's types in `cache`."""
+    return ebpfpy.CollectionOptions(cache=cache)
 
 
 @pytest.fixture(autouse=True)

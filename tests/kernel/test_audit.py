@@ -32,13 +32,6 @@ def modules_are_unloaded_afterwards():
         yield
 
 
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()
-    return kept
-
-
 @pytest.fixture(scope="module", autouse=True)
 def tracefs():
     """What ftrace can hook is told in tracefs."""

@@ -3,17 +3,9 @@
 import pytest
 
 import ebpfpy
-from ebpfpy import btf, core
+from ebpfpy import core
 from ebpfpy.errors import VerifierError
 from tests.kernel.blueprints import path_of
-
-
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
-
 
 REFUSED = {
     "refused_member": ("byte_off", "struct task_struct___typo.tgidd (0:0 @ offset 0)", "no member 'tgidd'", "tgid"),

@@ -24,13 +24,6 @@ RESET_ON_FORK = "sched_reset_on_fork"
 NEWER_CLANG = "type_matches"  # what older compilers cannot ask, by the names of the programs
 
 
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
-
-
 class Kernel:
     """The running kernel's types, asked in plain words."""
 

@@ -32,18 +32,6 @@ def older_types():
     return btf.load_spec(TESTDATA / "btf" / "6.1.0-56-amd64" / "vmlinux.btf.xz")
 
 
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
-
-
-@pytest.fixture
-def options(cache):
-    return ebpfpy.CollectionOptions(cache=cache)
-
-
 def descriptors():
     """What is open, apart from kernel types that are mapped."""
     gc.collect()

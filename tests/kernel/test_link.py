@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 import ebpfpy
-from ebpfpy import btf, link, sys
+from ebpfpy import link, sys
 from ebpfpy.errors import ClosedError, InputError, KernelError
 from tests.kernel import features, triggers
 from tests.kernel.blueprints import EXIT, count, counting_collection, path_of
-
-
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
 
 
 @pytest.fixture

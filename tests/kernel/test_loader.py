@@ -60,18 +60,6 @@ def modules_are_unloaded_afterwards():
         yield
 
 
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
-
-
-@pytest.fixture
-def options(cache):
-    return ebpfpy.CollectionOptions(cache=cache)
-
-
 def leave_out_missing_maps(spec):
     """Bloom filters are not in every kernel (5.16)."""
     if not have_map_type(sys.MapType.BLOOM_FILTER):

@@ -35,18 +35,6 @@ def modules_are_unloaded_afterwards():
         yield
 
 
-@pytest.fixture(scope="module")
-def cache():
-    kept = btf.Cache()
-    kept.kernel()  # now, not in a test: where the kernel allows it, its types are mapped, which holds a descriptor
-    return kept
-
-
-@pytest.fixture
-def options(cache):
-    return ebpfpy.CollectionOptions(cache=cache)
-
-
 def attach_all(collection, stack):
     return [stack.enter_context(link.attach(program)) for program in collection.programs.values()]
 
