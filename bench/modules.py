@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.timing import Row, milliseconds, side_by_side
-from tests.differential import libbpf
+from tests.differential.libbpf import library as load_libbpf
 
 if TYPE_CHECKING:
     from bench.peer import Libbpf
@@ -67,7 +67,7 @@ def _open_all(kernel: str, files: list[str], peer: Libbpf | None) -> Row:
     what = f"open {len(files):,} modules, find one name"
     if peer is None:
         return Row(what, side_by_side(ours, count=5)[0], None, "ms", None)
-    library = libbpf.library()
+    library = load_libbpf()
     below = library.btf__parse_raw(kernel.encode())
 
     def theirs() -> object:

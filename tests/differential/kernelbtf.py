@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import btf
-from tests.differential import libbpf
+from tests.differential.libbpf import library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def all_kernels(testdata: Path, scratch: Path) -> list[Kernel]:
 
 def big_endian(blob: bytes) -> bytes:
     """The same BTF in the other byte order, turned by libbpf."""
-    lib = libbpf.library()
+    lib = library()
     lib.btf__set_endianness.argtypes = [ctypes.c_void_p, ctypes.c_int]
     handle = lib.btf__new(blob, len(blob))
     size = ctypes.c_uint32()
