@@ -8,6 +8,7 @@ Every time is processor time, and the median of alternating runs. Rows:
   compiled bytecode;
 * memory that opening the kernel's BTF and finding ten structs adds to the interpreter;
 * relocating an object with hundreds of relocations, the first and the next time in a process, beside libbpf;
+* loading an object of thirty programs, the first and the next time, beside libbpf (`bench.loading`);
 * types as objects (`bench.types`), a kernel's types written (`bench.writing`) and printed as C (`bench.cheader`), and
   every module of a distribution's kernel at once (`bench.modules`).
 
@@ -26,7 +27,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import cheader, modules, types, writing
+from bench import cheader, loading, modules, types, writing
 from bench.peer import Libbpf
 from bench.timing import RUNS, Row, milliseconds, side_by_side
 
@@ -61,7 +62,7 @@ COMMON = [
 TEN = COMMON[:10]
 
 
-GROUPS = ("open", "relocate", "types", "writing", "cheader", "modules", "start")
+GROUPS = ("open", "relocate", "load", "types", "writing", "cheader", "modules", "start")
 
 
 def main(chosen: Sequence[str] = ()) -> int:
@@ -82,6 +83,8 @@ def main(chosen: Sequence[str] = ()) -> int:
             rows += open_and_find(kernel, peer)
         if "relocate" in wanted:
             rows += relocating(kernel, peer)
+        if "load" in wanted:
+            rows += loading.rows(peer)
         if "types" in wanted:
             rows += types.rows(kernel, peer)
         if "writing" in wanted:

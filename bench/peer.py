@@ -54,6 +54,16 @@ class Libbpf:
         lib.bpf_object__close(handle)
         return result
 
+    def load(self, path: str) -> None:
+        """Load an object as it is into the kernel, and let go of it."""
+        handle = self._lib.bpf_object__open_file(path.encode(), None)
+        if not handle or self._lib.libbpf_get_error(handle):
+            raise OSError(f"libbpf cannot open {path}")
+        result = self._lib.bpf_object__load(handle)
+        self._lib.bpf_object__close(handle)
+        if result:
+            raise OSError(-result, f"libbpf cannot load {path}")
+
     def deduplicate(self, data: bytes) -> float:
         """Deduplicate BTF that stands alone; the milliseconds of processor time that this alone takes."""
         lib = self._lib

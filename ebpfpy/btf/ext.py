@@ -9,7 +9,8 @@ Records may be longer than what is known here; the rest of each is skipped. Offs
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ebpfpy.errors import BtfError
 
@@ -17,9 +18,12 @@ from .kinds import MAGIC
 from .spec import check_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from .header import ByteOrder
     from .spec import Spec
 
+_Record = TypeVar("_Record", bound="tuple[int, ...]")
 _MIN_HEADER = 24
 _HEADER_WITH_CORE = 32
 
@@ -90,15 +94,20 @@ def parse_ext(data: bytes | memoryview, strings: Spec, *, source: str = ".BTF.ex
     part = _Part(data, strings, source, mark)
     start, extent = struct.unpack_from(mark + "II", data, 8)
     for name, records in part.blocks("function info", length + start, extent, 2):
-        functions.setdefault(name, []).extend(FuncInfo._make(r) for r in records)
+        functions.setdefault(name, []).extend(_as(FuncInfo, records))
     start, extent = struct.unpack_from(mark + "II", data, 16)
     for name, records in part.blocks("line info", length + start, extent, 4):
-        lines.setdefault(name, []).extend(LineInfo._make(r) for r in records)
+        lines.setdefault(name, []).extend(_as(LineInfo, records))
     if length >= _HEADER_WITH_CORE:
         start, extent = struct.unpack_from(mark + "II", data, 24)
         for name, records in part.blocks("CO-RE", length + start, extent, 4):
-            relocations.setdefault(name, []).extend(CoreInfo._make(r) for r in records)
+            relocations.setdefault(name, []).extend(_as(CoreInfo, records))
     return ExtInfo(functions, lines, relocations)
+
+
+def _as(kind: type[_Record], records: Iterable[tuple[int, ...]]) -> Iterator[_Record]:
+    """Named tuples of tuples with the right number of fields; without Python's own code for each."""
+    return map(tuple.__new__, repeat(kind), records)
 
 
 class _Part(NamedTuple):

@@ -40,6 +40,24 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile
 
 _WORD = 4
+_VAR, _DATASEC, _FUNC = int(Kind.VAR), int(Kind.DATASEC), int(Kind.FUNC)
+
+
+class _Kinds(dict[int, int]):
+    """A record's kind by its info word."""
+
+    def __missing__(self, info: int) -> int:
+        kind = self[info] = info >> KIND_SHIFT & KIND_MASK
+        return kind
+
+
+class _Lengths(dict[int, int]):
+    """A record's words by its info word; 0 for one of an unknown kind."""
+
+    def __missing__(self, info: int) -> int:
+        extra = RECORD_WORDS.get(info >> KIND_SHIFT & KIND_MASK)
+        length = self[info] = 3 + extra[0] + extra[1] * (info & VLEN_MASK) if extra is not None else 0
+        return length
 
 
 def fill_in(blob: bytes, file: ObjectFile) -> bytes:
@@ -71,27 +89,25 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
         and symbol.visibility in {VISIBILITY_INTERNAL, VISIBILITY_HIDDEN}
     }
     result = bytearray(blob)
-    head = struct.Struct(mark + "III")
+    words = struct.unpack_from(f"{mark}{(end - start) // _WORD}I", blob, start)
     variables: dict[int, int] = {}  # type id -> string offset of its name
     sections: list[tuple[int, int, int, int]] = []  # where, string offset, vlen, size
-    position, type_id = start, 1
-    while position + 12 <= end:
+    kind_of, length_of = _Kinds(), _Lengths()
+    at, type_id, count = 0, 1, len(words)
+    while at + 3 <= count:
         # u32 name_off, u32 info, u32 size_or_type
-        name, info, size = head.unpack_from(blob, position)
-        kind, vlen = info >> KIND_SHIFT & KIND_MASK, info & VLEN_MASK
-        tail = RECORD_WORDS.get(kind)
-        if tail is None:
+        info = words[at + 1]
+        behind = at + length_of[info]
+        if behind <= at or behind > count:
             return blob
-        length = _WORD * (3 + tail[0] + tail[1] * vlen)
-        if position + length > end:
-            return blob
-        if kind == Kind.VAR:
-            variables[type_id] = name
-        elif kind == Kind.DATASEC:
-            sections.append((position, name, vlen, size))
-        elif kind == Kind.FUNC and vlen == 1 and hidden and name_at(name) in hidden:
-            struct.pack_into(mark + "I", result, position + 4, info & ~VLEN_MASK)
-        position += length
+        kind = kind_of[info]
+        if kind == _VAR:
+            variables[type_id] = words[at]
+        elif kind == _DATASEC:
+            sections.append((start + _WORD * at, words[at], info & VLEN_MASK, words[at + 2]))
+        elif kind == _FUNC and hidden and info & VLEN_MASK == 1 and name_at(words[at]) in hidden:
+            struct.pack_into(mark + "I", result, start + _WORD * (at + 1), info & ~VLEN_MASK)
+        at = behind
         type_id += 1
 
     entry = struct.Struct(mark + "III")

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from enum import Enum
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -35,14 +36,13 @@ from .objectfile import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeVar
 
     from ebpfpy.btf.ext import ExtInfo
     from ebpfpy.errors import ElfError
 
     from .objectfile import ObjectFile, Section, Symbol
 
-    Row = TypeVar("Row", bound=tuple[int, ...])
+Row = TypeVar("Row", bound=tuple[int, ...])
 
 OPCODE_LD_IMM64 = 0x18
 OPCODE_CALL = 0x85
@@ -59,8 +59,7 @@ class TargetKind(Enum):
     UNDEFINED = "undefined"
 
 
-@attrs.frozen
-class Target:
+class Target(NamedTuple):
     """What one instruction refers to.
 
     Attributes:
@@ -78,8 +77,7 @@ class Target:
     name: str
 
 
-@attrs.frozen
-class ObjectFunction:
+class ObjectFunction(NamedTuple):
     """One function, as it is in the object.
 
     Attributes:
@@ -123,13 +121,9 @@ def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> l
     for offset, _ in parts.relocations:
         if offset % 8:
             raise file.error("a relocation between two instructions", section=section, offset=offset)
-    functions: list[tuple[int, int]] = []
-    lines: list[tuple[int, int, int, int]] = []
-    core: list[tuple[int, int, int, int]] = []
-    if ext is not None:
-        functions = _sorted_rows(file, section, ext.functions.get(section.name, ()))
-        lines = _sorted_rows(file, section, ext.lines.get(section.name, ()))
-        core = _sorted_rows(file, section, ext.relocations.get(section.name, ()))
+    functions = _sorted_rows(file, section, ext.functions.get(section.name, ()) if ext is not None else ())
+    lines = _sorted_rows(file, section, ext.lines.get(section.name, ()) if ext is not None else ())
+    core = _sorted_rows(file, section, ext.relocations.get(section.name, ()) if ext is not None else ())
     result: list[ObjectFunction] = []
     for symbol, end in _extents(file, section):
         start = symbol.value
@@ -141,9 +135,9 @@ def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> l
                 code=code[start:end],
                 is_local=symbol.bind == BIND_LOCAL,
                 targets=parts.targets(start, end),
-                functions=_slice(functions, start, end),
-                lines=_slice(lines, start, end),
-                relocations=_slice(core, start, end),
+                functions=tuple([((at - start) >> 3, type_id) for at, type_id in functions.within(start, end)]),
+                lines=tuple([((at - start) >> 3, a, b, c) for at, a, b, c in lines.within(start, end)]),
+                relocations=tuple([((at - start) >> 3, a, b, c) for at, a, b, c in core.within(start, end)]),
             )
         )
     return result
@@ -181,21 +175,32 @@ def _extents(file: ObjectFile, section: Section) -> list[tuple[Symbol, int]]:
     return result
 
 
-def _sorted_rows(file: ObjectFile, section: Section, rows: Sequence[Row]) -> list[Row]:
-    for row in rows:
-        if row[0] % 8 or row[0] >= section.size:
+class _Rows(NamedTuple, Generic[Row]):
+    """Records of .BTF.ext for one section of code, by the byte that they describe."""
+
+    rows: Sequence[Row]
+    starts: list[int]
+
+    def within(self, start: int, end: int) -> Sequence[Row]:
+        """Those of the function in bytes `start` to `end`."""
+        starts = self.starts
+        first = bisect_left(starts, start)
+        return self.rows[first : bisect_left(starts, end, first)]
+
+
+def _sorted_rows(file: ObjectFile, section: Section, rows: Sequence[Row]) -> _Rows[Row]:
+    size = section.size
+    starts = [row[0] for row in rows]
+    for start in starts:
+        if start & 7 or start >= size:
             raise file.error(
-                f".BTF.ext describes byte {row[0]}, where no instruction of section {section.name} starts",
+                f".BTF.ext describes byte {start}, where no instruction of section {section.name} starts",
                 section=file.section(".BTF.ext"),
             )
-    return sorted(rows, key=lambda row: row[0])
-
-
-def _slice(rows: Sequence[Row], start: int, end: int) -> tuple[Row, ...]:
-    """Rows of one function, their byte offsets turned into instructions from its start."""
-    first = bisect_left(rows, start, key=lambda row: row[0])
-    last = bisect_left(rows, end, lo=first, key=lambda row: row[0])
-    return tuple([((row[0] - start) // 8, *row[1:]) for row in rows[first:last]])  # type: ignore[misc]
+    if starts != sorted(starts):
+        rows = sorted(rows, key=itemgetter(0))
+        starts.sort()
+    return _Rows(rows, starts)
 
 
 @attrs.frozen

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import attrs
 
@@ -79,7 +79,7 @@ _MAGICS = (
 )
 
 
-@attrs.frozen
+@attrs.define(eq=False)  # not frozen: an object may have hundreds, and that costs
 class Section:
     """One section header.
 
@@ -109,8 +109,7 @@ class Section:
         return self.kind == SECTION_PROGBITS and bool(self.flags & FLAG_EXECINSTR) and self.size > 0
 
 
-@attrs.frozen
-class Symbol:
+class Symbol(NamedTuple):
     """One symbol.
 
     Attributes:
@@ -389,15 +388,21 @@ def _elf_header(data: bytes, source: str) -> dict[str, int]:
     """The file header as pyelftools reads it."""
     import io
 
-    from elftools.elf.structs import ELFStructs
-
-    structs = ELFStructs(little_endian=data[5] == 1, elfclass=64)
     try:
-        structs.create_basic_structs()
-        header = structs.Elf_Ehdr.parse_stream(io.BytesIO(data[:64]))
+        header = _header_parser(data[5] == 1).parse_stream(io.BytesIO(data[:64]))
         return {name: int(header[name]) for name in ("e_shoff", "e_shnum", "e_shstrndx", "e_shentsize")}
     except Exception as error:  # whatever the dependency raises is one thing to our callers
         raise ElfError(f"malformed ELF header: {error}", source=source, offset=0) from error
+
+
+@cache
+def _header_parser(little_endian: bool) -> Any:
+    """What pyelftools reads a file header with; to make it takes longer than to use it."""
+    from elftools.elf.structs import ELFStructs
+
+    structs = ELFStructs(little_endian=little_endian, elfclass=64)
+    structs.create_basic_structs()
+    return structs.Elf_Ehdr
 
 
 def _describe(data: bytes) -> str:

@@ -32,7 +32,8 @@ def is_data(section: Section) -> bool:
     return (
         section.kind in {SECTION_PROGBITS, SECTION_NOBITS}
         and section.size > 0
-        and any(section.name == family or section.name.startswith(family + ".") for family in _FAMILIES)
+        and section.name.startswith(_FAMILIES)
+        and "." + section.name[1:].partition(".")[0] in _FAMILIES
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import struct
 import sys as _sys
+from array import array
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ebpfpy import core, sys
@@ -157,6 +160,10 @@ class ProgramLoader:
             self._relocators[key] = found
         return found
 
+    @cached_property
+    def _map_fds(self) -> dict[str, int]:
+        return {name: each.fileno() for name, each in self._maps.items()}
+
     def _refer(self, spec: ProgramSpec, code: bytearray) -> dict[str, int]:
         """Resolve the instructions that refer to maps and externs.
 
@@ -173,7 +180,7 @@ class ProgramLoader:
                 )
         modules = {self._externs.module(reference.name) for reference in unresolved}
         module_fds = {module: self._module_fd(module) for module in sorted(filter(None, modules))}
-        map_fds = {name: each.fileno() for name, each in self._maps.items()}
+        map_fds = self._map_fds
         for reference in spec.references:
             if reference.kind is ReferenceKind.UNRESOLVED:
                 self._externs.write(code, reference.insn, reference.name, maps=map_fds, module_fds=module_fds)
@@ -243,8 +250,7 @@ class ProgramLoader:
 
 
 def _records(rows: tuple[tuple[int, ...], ...], fields: int) -> sys.Records:
-    pack = struct.Struct(f"={fields}I").pack
-    return sys.Records(b"".join([pack(*row) for row in rows]), 4 * fields)
+    return sys.Records(array("I", chain.from_iterable(rows)).tobytes(), 4 * fields)
 
 
 def _put_map(code: bytearray, at: int, fd: int, offset: int | None) -> None:

@@ -31,6 +31,9 @@ _INTERRUPTIONS = 16
 
 def object_name(name: str) -> bytes:
     """A name as the kernel accepts it: 15 bytes of letters, digits, "_" and ".", others replaced by "_"."""
+    plain = name.replace("_", "0").replace(".", "0")
+    if plain.isascii() and plain.isalnum():
+        return name.encode()[: NAME_SIZE - 1]
     allowed = (char if (char.isascii() and char.isalnum()) or char in "_." else "_" for char in name)
     return "".join(allowed).encode()[: NAME_SIZE - 1]
 

@@ -1,0 +1,68 @@
+"""Loading an object of thirty programs into the kernel, all of it: reading the file, relocating, maps, the verifier.
+
+The kernel's own work is in both columns and is most of both. libbpf reads the kernel's types for each load anew, and
+only if the object has CO-RE relocations; a `Cache` keeps them. Without the right to load programs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.timing import Row, side_by_side
+
+if TYPE_CHECKING:
+    from bench.peer import Libbpf
+
+TESTDATA = Path(__file__).parents[1] / "testdata"
+THIRTY = TESTDATA / "thirty.bpf.o"
+PLAIN = TESTDATA / "thirty_plain.bpf.o"
+
+
+def rows(peer: Libbpf | None) -> list[Row]:
+    """The rows about loading; none where the kernel refuses the objects.
+
+    Args:
+        peer: libbpf, beside which is measured; None leaves it out.
+    """
+    import ebpfpy
+    from ebpfpy.errors import KernelError
+
+    try:
+        ebpfpy.load_collection(THIRTY).close()
+    except KernelError as error:
+        print(f"loading is not measured: {error}", file=sys.stderr)
+        return []
+    return [
+        *_loads(peer, THIRTY, "30 programs, CO-RE", first=1.5, second=1.0),
+        *_loads(peer, PLAIN, "30 programs, no CO-RE", first=None, second=None),
+    ]
+
+
+def _loads(peer: Libbpf | None, path: Path, what: str, *, first: float | None, second: float | None) -> list[Row]:
+    import ebpfpy
+    from ebpfpy import btf
+
+    kept = ebpfpy.CollectionOptions(cache=btf.Cache())
+    spec = ebpfpy.load_collection_spec(path)
+
+    def fresh() -> None:
+        ebpfpy.load_collection(path).close()
+
+    def warm() -> None:
+        ebpfpy.load_collection(path, kept).close()
+
+    def from_blueprint() -> None:
+        ebpfpy.Collection(spec, kept).close()
+
+    runs = [fresh, warm, from_blueprint]
+    if peer is not None:
+        runs.append(lambda: peer.load(str(path)))
+    taken = side_by_side(*runs)
+    theirs = taken[3] if peer is not None else None
+    return [
+        Row(f"load {what}", taken[0], theirs, "ms", first if theirs else None, "ratio"),
+        Row("  again, with a warm Cache", taken[1], theirs, "ms", second if theirs else None, "ratio"),
+        Row("  again, from the same CollectionSpec", taken[2], theirs, "ms", second if theirs else None, "ratio"),
+    ]
