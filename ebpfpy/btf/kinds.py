@@ -74,6 +74,15 @@ RECORD_WORDS: dict[int, tuple[int, int]] = {
     Kind.ENUM64: (0, 3),  # u32 name_off, u32 value low, u32 value high
 }
 
+_USUAL_ENTRIES = 64
+USUAL_SIZES: dict[int, int] = {
+    flag | int(kind) << KIND_SHIFT | vlen: 3 + fixed + each * vlen
+    for kind, (fixed, each) in RECORD_WORDS.items()
+    for flag in (0, KIND_FLAG)
+    for vlen in range(_USUAL_ENTRIES if each else 3 if kind is Kind.FUNC else 1)
+}
+"""The words of a record by its info word, for those that are met every day."""
+
 INT_SIGNED = 1
 INT_CHAR = 2
 INT_BOOL = 4

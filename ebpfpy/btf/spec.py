@@ -36,7 +36,7 @@ from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundErro
 
 from .header import native_words, read_header
 from .inflate import inflate
-from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
+from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, USUAL_SIZES, VLEN_MASK, Kind, kind_name
 from .names import encode_name, essential_bytes
 from .typebase import check_type
 from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
@@ -57,7 +57,7 @@ _LONG_NAMES = frozenset(
 
 
 _SMALL_STRINGS = 1 << 18
-_SMALL_GROWTH = 1 << 16  # words
+_PIECE = 1 << 17  # words: what is found at a time lies in a list before it is kept
 _USUAL_NAME = 64  # bytes: a name that is not longer is cut out of the blob in one go
 _REMEMBERED_NAMES = 1024
 _MANY_FLAVOURS = 16
@@ -102,7 +102,7 @@ class Spec:
         self._strings_length = sections.strings_end - sections.strings
         self._starts = array("I")
         # words of a record, by its info word; splits without a layout of their own learn from each other
-        self._sizes: dict[int, int] = {} if base is None or sections.layout else base._sizes
+        self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or sections.layout else base._sizes
         self._long_strings: dict[int, bytes] = {}
         self._long_names: dict[bytes, str] = {}
         self._types: dict[int, Type] = {}
@@ -643,47 +643,44 @@ class Spec:
 
     def _grow(self, limit: int) -> None:
         """Find every record that starts before the word index `limit`; at a malformed one, keep what is before it."""
-        if self._frontier >= limit:
-            return
-        with self._lock:
-            position = self._frontier
-            if position >= limit:
-                return
-            words, sizes, starts = self._words, self._sizes, list[int]()
-            # window[position] is the info word of the record at position; IndexError is the end
-            window: memoryview | array[int] = words[1 : limit + 1]
-            if limit - position > _SMALL_GROWTH:  # an array's items are twice as fast as a view's
-                window = array("I")
-                window.frombytes(words[1 : limit + 1].cast("B"))
-            fault: BtfError | None = None
-            while fault is None:
+        while self._frontier < limit:
+            with self._lock:
+                if self._frontier < limit:
+                    self._grow_piece(min(limit, self._frontier + _PIECE))
+
+    def _grow_piece(self, limit: int) -> None:
+        words, sizes, starts, position = self._words, self._sizes, list[int](), self._frontier
+        # window[position] is the info word of the record at position; IndexError is the end
+        window = words[1 : limit + 1]
+        fault: BtfError | None = None
+        while fault is None:
+            try:
+                while True:
+                    starts.append(position)
+                    position += sizes[window[position]]
+            except KeyError:
+                starts.pop()
                 try:
-                    while True:
-                        starts.append(position)
-                        position += sizes[window[position]]
-                except KeyError:
-                    starts.pop()
-                    try:
-                        index = len(self._starts) + len(starts)
-                        sizes[window[position]] = self._record_words(window[position], position, index)
-                    except BtfError as error:
-                        fault = error
-                except IndexError:
-                    starts.pop()
-                    break
-            if fault is None and (position > len(words) or (position < limit and position != len(words))):
-                if position > len(words):
-                    position = starts.pop()
-                fault = BtfError(
-                    f"truncated: the record of type {self.first_id + len(self._starts) + len(starts)} runs past the end"
-                    " of the types",
-                    source=self._label,
-                    offset=self._sections.types + 4 * position,
-                )
-            self._starts.extend(starts)
-            self._frontier = position
-            if fault is not None:
-                raise fault
+                    index = len(self._starts) + len(starts)
+                    sizes[window[position]] = self._record_words(window[position], position, index)
+                except BtfError as error:
+                    fault = error
+            except IndexError:
+                starts.pop()
+                break
+        if fault is None and (position > len(words) or (position < limit and position != len(words))):
+            if position > len(words):
+                position = starts.pop()
+            fault = BtfError(
+                f"truncated: the record of type {self.first_id + len(self._starts) + len(starts)} runs past the end"
+                " of the types",
+                source=self._label,
+                offset=self._sections.types + 4 * position,
+            )
+        self._starts.extend(array("I", starts))
+        self._frontier = position
+        if fault is not None:
+            raise fault
 
     def _record_words(self, info: int, position: int, index: int) -> int:
         """The length of a record with this info word, in words."""

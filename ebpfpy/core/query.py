@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.text import describe_with_id
@@ -21,7 +20,7 @@ from .access import (
 )
 from .compat import field_mismatch, match_mismatch, type_mismatch
 from .fixup import Candidate
-from .rawtypes import DepthError, RawTypes, raw_types
+from .rawtypes import DepthError, Members, RawTypes, raw_types
 from .relocation import RelocationKind as R
 from .text import ENUM_KINDS, TYPE_KINDS, access_text
 from .values import Value, enumerator_value, field_value, memory_size_reason, new_value, type_value
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 _NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 4000  # names, and differences in length, that are worth comparing
 _BYTE_OFF = R.BYTE_OFF
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
+_NO_MEMBERS = Members([], [], [], [])
 _NO_FIELD = TYPE_KINDS | ENUM_KINDS
 _POISONING = frozenset({R.BYTE_OFF, R.BYTE_SZ, R.SIGNED, R.LSHIFT_U64, R.RSHIFT_U64, R.ENUMVAL_VALUE})
 
@@ -47,11 +47,12 @@ class Query:
         kind: what is asked.
         root: the local root type.
         value: the local number.
-        plain: name and declared type of the member, if this is the offset of a struct's own, plain member: the
-            question that nearly every relocation asks, and that has a short cut.
+        name: of the member, if this is the offset of a struct's own, plain member: the question that nearly every
+            relocation asks, and that has a short cut; else None.
+        member: the declared type of that member; else 0.
     """
 
-    __slots__ = ("_access", "_text", "_types", "kind", "plain", "root", "value")
+    __slots__ = ("_access", "_text", "_types", "kind", "member", "name", "root", "value")
 
     def __init__(
         self,
@@ -59,14 +60,16 @@ class Query:
         root: int,
         access: Access | None,
         value: Value,
-        plain: tuple[bytes, int] | None = None,
+        name: bytes | None = None,
+        member: int = 0,
         types: RawTypes | None = None,
         text: str = "",
     ) -> None:
         self.kind = kind
         self.root = root
         self.value = value
-        self.plain = plain
+        self.name = name
+        self.member = member
         self._access = access
         self._types = types
         self._text = text
@@ -85,22 +88,41 @@ class Query:
         return self.kind in _POISONING
 
 
-def make_query(relocation: Relocation) -> Query:
-    """Work out the local side.
+class LocalType:
+    """The local root type of relocations, looked at once for all of them."""
 
-    Raises:
-        RelocationError: the relocation is malformed, whatever the target.
-    """
-    spec, root, text, kind = relocation[:4]
-    types = raw_types(spec)
-    try:
-        if type(kind) is not R:
-            kind = R(kind)
+    __slots__ = ("_members", "_queries", "_root", "_types")
+
+    def __init__(self, spec: Spec, root: int) -> None:
+        self._types = raw_types(spec)
+        self._root = root
+        self._members: Members | None = None
+        self._queries: dict[tuple[Any, ...], Query] = {}
+
+    def query(self, relocation: Relocation) -> Query:
+        """The local side of a relocation of this type; the same object for the same question.
+
+        Raises:
+            RelocationError: the relocation is malformed, whatever the target.
+        """
+        key = relocation[2:4]  # access string and kind
+        found = self._queries.get(key)
+        if found is None:
+            text, kind = key
+            try:
+                found = self._plain(text) if kind == _BYTE_OFF else None
+                if found is None:
+                    found = self._make(text, kind if type(kind) is R else R(kind))
+            except (AccessError, DepthError, BtfError, LookupError) as error:
+                raise malformed(relocation, str(error)) from None
+            except ValueError:
+                raise malformed(relocation, f"relocation kind {kind} is unknown") from None
+            self._queries[key] = found
+        return found
+
+    def _make(self, text: str, kind: R) -> Query:
+        types, root = self._types, self._root
         types.essential_name(root)  # it has to be there
-        if kind == _BYTE_OFF:
-            query = _plain_query(types, root, text)
-            if query is not None:
-                return query
         if kind not in _NO_FIELD:
             access = walk_fields(types, root, text)
             value = field_value(types, access, kind, big_endian=types.big_endian)
@@ -110,28 +132,26 @@ def make_query(relocation: Relocation) -> Query:
         else:
             access = walk_enumerator(types, root, text)
             value = enumerator_value(types, access, kind)
-    except (AccessError, DepthError, BtfError, LookupError) as error:
-        raise malformed(relocation, str(error)) from None
-    except ValueError:
-        raise malformed(relocation, f"relocation kind {relocation.kind} is unknown") from None
-    return Query(kind, root, access, value)
+        return Query(kind, root, access, value)
 
-
-def _plain_query(types: RawTypes, root: int, text: str) -> Query | None:
-    """The query for the offset of a struct's own, plain member; None if it is not that."""
-    indices = parse_indices(text)
-    if len(indices) != 2 or indices[0]:
-        return None
-    record, index = types.under(root), indices[1]
-    if record.kind not in _COMPOSITE or index >= record.vlen:
-        return None
-    names, members, bits, widths = types.members(record)
-    name, member = names[index], members[index]
-    if not name or widths[index]:
-        return None
-    end = types.under(member).type_id
-    value = new_value((bits[index] // 8, True, types.size(end), end))
-    return Query(_BYTE_OFF, root, None, value, (name, member), types, text)
+    def _plain(self, text: str) -> Query | None:
+        """The query for the offset of a struct's own, plain member; None if it is not that."""
+        types, members = self._types, self._members
+        if members is None:
+            types.essential_name(self._root)  # it has to be there
+            record = types.under(self._root)
+            members = self._members = types.members(record) if record.kind in _COMPOSITE else _NO_MEMBERS
+        indices = parse_indices(text)
+        if len(indices) != 2 or indices[0]:
+            return None
+        names, member_types, bits, widths = members
+        index = indices[1]
+        if index >= len(names) or widths[index] or not names[index]:
+            return None
+        member = member_types[index]
+        size, end = types.extent(member)
+        value = new_value((bits[index] >> 3, True, size, end))
+        return Query(_BYTE_OFF, self._root, None, value, names[index], member, types, text)
 
 
 def malformed(relocation: Relocation, reason: str) -> RelocationError:
@@ -157,25 +177,36 @@ class Answer:
         memory_size_reason: why a load or store has to be poisoned; None if it need not.
     """
 
-    __slots__ = ("_access", "memory_size_reason", "value")
+    __slots__ = ("_access", "_evaluation", "_query", "memory_size_reason", "value")
 
-    def __init__(self, access: Access | Callable[[], Access], value: Value, memory_size_reason: str | None) -> None:
+    def __init__(
+        self,
+        access: Access | None,
+        value: Value,
+        memory_size_reason: str | None,
+        evaluation: Evaluation | None = None,
+        query: Query | None = None,
+    ) -> None:
         self._access = access
         self.value = value
         self.memory_size_reason = memory_size_reason
+        self._evaluation = evaluation
+        self._query = query
 
     @property
     def access(self) -> Access:
         """The path on the target."""
-        if not isinstance(self._access, Access):
-            self._access = self._access()
+        if self._access is None:
+            assert self._evaluation is not None
+            assert self._query is not None
+            self._access = self._evaluation.walk(self._query)
         return self._access
 
 
 class Evaluation:
     """One candidate for one local type, and its answers so far."""
 
-    __slots__ = ("_answers", "_local", "_mismatches", "_target", "spec", "type_id")
+    __slots__ = ("_answers", "_local", "_mismatches", "_plain", "_target", "spec", "type_id")
 
     def __init__(self, local: RawTypes, spec: Spec, type_id: int) -> None:
         self.spec = spec
@@ -184,6 +215,22 @@ class Evaluation:
         self._target = raw_types(spec)
         self._mismatches = local.mismatches(self._target)
         self._answers: dict[Query, Answer | Mismatch] = {}
+        self._plain: dict[bytes, tuple[int, int]] | None = None
+
+    def count_answers(self, queries: Iterable[Query]) -> int:
+        """How many of the queries this candidate answers; remembers the answers.
+
+        Raises:
+            BtfError: the candidate's own BTF is malformed.
+        """
+        known, count = self._answers, 0
+        for query in queries:
+            found = known.get(query)
+            if found is None:
+                found = self.answer(query)
+            if found.__class__ is not Mismatch:
+                count += 1
+        return count
 
     def answer(self, query: Query) -> Answer | Mismatch:
         """This candidate's answer.
@@ -194,7 +241,9 @@ class Evaluation:
         found = self._answers.get(query)
         if found is None:
             try:
-                found = self._evaluate(query)
+                found = self._plain_answer(query, query.name) if query.name is not None else None
+                if found is None:
+                    found = self._evaluate(query)
             except (AccessError, DepthError) as error:
                 found = Mismatch(str(error))
             self._answers[query] = found
@@ -202,10 +251,6 @@ class Evaluation:
 
     def _evaluate(self, query: Query) -> Answer | Mismatch:
         local, target, kind = self._local, self._target, query.kind
-        if query.plain is not None:
-            answer = self._plain_answer(query, *query.plain)
-            if answer is not None:
-                return answer
         if kind not in _NO_FIELD:
             access = match_fields(local, query.access, target, self.type_id)
             if isinstance(access, Mismatch):
@@ -221,28 +266,30 @@ class Evaluation:
             return Answer(Access(self.type_id, (0,), (), 0), type_value(target, self.type_id, kind), None)
         return self._evaluate_enumerator(query)
 
-    def _plain_answer(self, query: Query, name: bytes, member: int) -> Answer | None:
+    def _plain_answer(self, query: Query, name: bytes) -> Answer | None:
         """The answer to a plain query where the target's member is plain, too; what `match_fields` would say."""
-        target = self._target
-        hit = target.plain_member(self.type_id, name)
+        target, members = self._target, self._plain
+        if members is None:
+            members = self._plain = target.plain_members(self.type_id)
+        hit = members.get(name)
         if hit is None:
             return None
         bits, declared = hit
         known = self._mismatches
-        pair = member, declared
+        pair = query.member, declared
         if pair not in known:
-            known[pair] = field_mismatch(self._local, member, target, declared)
+            known[pair] = field_mismatch(self._local, query.member, target, declared)
         if known[pair] is not None:
             return None
-        end = target.under(declared).type_id
-        size = target.size(end)
-        value = new_value((bits // 8, True, size, end))
+        size, end = target.extent(declared)
+        value = new_value((bits >> 3, True, size, end))
         reason = None
-        if size != query.value.size:
+        if size != query.value[2]:
             reason = memory_size_reason(self._local, query.value, target, value)
-        return Answer(partial(self._walk, query), value, reason)
+        return Answer(None, value, reason, self, query)
 
-    def _walk(self, query: Query) -> Access:
+    def walk(self, query: Query) -> Access:
+        """The path on the target of a query that was answered without walking it."""
         access = match_fields(self._local, query.access, self._target, self.type_id)
         assert isinstance(access, Access)
         return access

@@ -41,7 +41,7 @@ class Record(NamedTuple):
         kind, vlen, flag: the parts of the info word.
         name_off: offset of its name.
         value: the third word: size in bytes, or the id of the type that it refers to.
-        body: the words after the first three.
+        words, at: the words that it lies in, and where its body starts: what follows the first three.
     """
 
     type_id: int
@@ -50,10 +50,16 @@ class Record(NamedTuple):
     flag: bool
     name_off: int
     value: int
-    body: memoryview
+    words: memoryview
+    at: int
+
+    @property
+    def body(self) -> memoryview:
+        """The words after the first three, to the end of all types."""
+        return self.words[self.at :]
 
 
-_VOID = Record(0, 0, 0, False, 0, 0, memoryview(b""))
+_VOID = Record(0, 0, 0, False, 0, 0, memoryview(b""), 0)
 
 
 class Members(NamedTuple):
@@ -90,7 +96,9 @@ class Reached(NamedTuple):
     width: int
 
 
-_reached = partial(tuple.__new__, Reached)  # without NamedTuple's Python constructor
+# without NamedTuple's Python constructor
+_record = partial(tuple.__new__, Record)
+_reached = partial(tuple.__new__, Reached)
 
 
 class DepthError(ValueError):
@@ -104,11 +112,14 @@ class RawTypes:
         "__weakref__",
         "_base",
         "_candidates",
+        "_direct",
         "_essential",
+        "_extents",
         "_first",
         "_members",
         "_mismatches",
-        "_reachable",
+        "_nested",
+        "_plain",
         "_records",
         "_sizes",
         "_spec",
@@ -124,7 +135,10 @@ class RawTypes:
         self._under: dict[int, Record] = {}
         self._sizes: dict[int, int] = {}
         self._members: dict[int, Members] = {}
-        self._reachable: dict[int, tuple[dict[bytes, int], dict[bytes, list[Reached]]]] = {}
+        self._extents: dict[int, tuple[int, int]] = {}
+        self._direct: dict[int, dict[bytes, int]] = {}
+        self._nested: dict[int, dict[bytes, list[Reached]]] = {}
+        self._plain: dict[int, dict[bytes, tuple[int, int]]] = {}
         self._essential: dict[int, bytes] = {}
         # weak: an object that outlives a kernel's types must not keep them
         self._mismatches: WeakKeyDictionary[RawTypes, dict[tuple[int, int], str | None]] = WeakKeyDictionary()
@@ -147,14 +161,17 @@ class RawTypes:
             return self._base.record(type_id)
         words, at = self._spec.locate(type_id)
         info = words[at + 1]
-        found = self._records[type_id] = Record(
-            type_id,
-            info >> KIND_SHIFT & KIND_MASK,
-            info & VLEN_MASK,
-            bool(info & KIND_FLAG),
-            words[at],
-            words[at + 2],
-            words[at + 3 :],
+        found = self._records[type_id] = _record(
+            (
+                type_id,
+                info >> KIND_SHIFT & KIND_MASK,
+                info & VLEN_MASK,
+                info & KIND_FLAG != 0,
+                words[at],
+                words[at + 2],
+                words,
+                at + 3,
+            )
         )
         return found
 
@@ -212,6 +229,18 @@ class RawTypes:
             found = self._sizes[type_id] = self._size(type_id)
         return found
 
+    def extent(self, type_id: int) -> tuple[int, int]:
+        """The size of a type in bytes, and the id under all typedefs and qualifiers.
+
+        Raises:
+            BtfError: it has no size.
+        """
+        found = self._extents.get(type_id)
+        if found is None:
+            end = self.under(type_id).type_id
+            found = self._extents[type_id] = self.size(end), end
+        return found
+
     def _size(self, type_id: int) -> int:
         count = 1
         record = self.under(type_id)
@@ -235,9 +264,9 @@ class RawTypes:
 
     def int_word(self, record: Record) -> int:
         """The fourth word of an integer: encoding << 24 | bit offset << 16 | bits."""
-        if len(record.body) < 1:
+        if record.at >= len(record.words):
             raise self._truncated(record)
-        word: int = record.body[0]
+        word: int = record.words[record.at]
         return word
 
     def members(self, record: Record) -> Members:
@@ -273,44 +302,57 @@ class RawTypes:
         """
         if record.type_id < self._first and self._base is not None:
             return self._base.reach(record, name)
-        found = self._reachable.get(record.type_id)
-        if found is None:
-            members = self.members(record)
-            count = len(members.names)
-            direct = dict(zip(reversed(members.names), range(count - 1, -1, -1), strict=True))
-            nested = self._nested(record, members) if b"" in direct else {}
-            found = self._reachable[record.type_id] = direct, nested
-        direct, nested = found
+        members = self.members(record)
+        direct = self._direct.get(record.type_id)
+        if direct is None:
+            direct = dict(zip(reversed(members.names), range(len(members.names) - 1, -1, -1), strict=True))
+            self._direct[record.type_id] = direct
+        nested = self._nested_in(record, members)
         index = direct.get(name) if name else None
         hits = nested.get(name, []) if nested else []
         if index is not None:
-            _, types, bits, widths = self.members(record)
+            _, types, bits, widths = members
             hit = _reached(((index,), bits[index], record.type_id, types[index], widths[index]))
             hits = sorted([hit, *hits]) if hits else [hit]
         return hits
 
-    def plain_member(self, type_id: int, name: bytes) -> tuple[int, int] | None:
-        """Bit offset and declared type of a struct's own member of that name; None unless it is the plainest case.
+    def plain_members(self, type_id: int) -> dict[bytes, tuple[int, int]]:
+        """Bit offset and declared type by name, of a struct's members that are the plainest case; {} for no struct.
 
-        That is: a struct or union, the one member of that name, reached directly, and no bitfield.
+        That is: the one member of that name, reached directly or through anonymous members, and no bitfield.
         """
         record = self._under.get(type_id) or self.under(type_id)
         if record.type_id < self._first and self._base is not None:
-            return self._base.plain_member(record.type_id, name)
-        found = self._reachable.get(record.type_id)
+            return self._base.plain_members(record.type_id)
+        found = self._plain.get(record.type_id)
         if found is None:
-            if record.kind not in _COMPOSITE:
-                return None
-            self.reach(record, name)
-            found = self._reachable[record.type_id]
-        direct, nested = found
-        index = direct.get(name)
-        if index is None or name in nested:
-            return None
-        _, types, bits, widths = self._members[record.type_id]
-        return None if widths[index] else (bits[index], types[index])
+            found = self._plain[record.type_id] = self._plain_members(record) if record.kind in _COMPOSITE else {}
+        return found
 
-    def _nested(self, record: Record, outermost: Members) -> dict[bytes, list[Reached]]:
+    def _plain_members(self, record: Record) -> dict[bytes, tuple[int, int]]:
+        members = self.members(record)
+        names, types, bits, widths = members
+        # from the last to the first: of several members of one name the first counts
+        found = dict(zip(reversed(names), zip(reversed(bits), reversed(types), strict=True), strict=True))
+        hidden = [name for name, width in zip(names, widths, strict=True) if width] if record.flag else []
+        nested = self._nested_in(record, members)
+        for name, hits in nested.items():
+            if name in found or len(hits) > 1 or hits[0].width:
+                hidden.append(name)
+            else:
+                found[name] = hits[0].bits, hits[0].type_id
+        for name in (b"", *hidden):
+            found.pop(name, None)
+        return found
+
+    def _nested_in(self, record: Record, members: Members) -> dict[bytes, list[Reached]]:
+        """What is reached through anonymous members of a struct; remembered."""
+        found = self._nested.get(record.type_id)
+        if found is None:
+            found = self._nested[record.type_id] = self._reach_nested(record, members) if b"" in members.names else {}
+        return found
+
+    def _reach_nested(self, record: Record, outermost: Members) -> dict[bytes, list[Reached]]:
         """What is reached through anonymous members."""
         found: dict[bytes, list[Reached]] = {}
         seen = {record.type_id}

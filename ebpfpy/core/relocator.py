@@ -34,7 +34,7 @@ from ebpfpy.errors import AmbiguousRelocationError, BtfError, EbpfError, InputEr
 
 from .access import Mismatch
 from .fixup import Fixup
-from .query import Answer, Choice, Evaluation, make_query, malformed
+from .query import Answer, Choice, Evaluation, LocalType, malformed
 from .rawtypes import raw_types
 from .relocation import RelocationKind as R
 from .text import access_text
@@ -90,38 +90,45 @@ class Relocator:
         self._fallback = fallback
         self._fallback_specs: list[Spec] | None = None if fallback is not None else []
         self._candidates: dict[tuple[int, int, int], list[Evaluation]] = {}
-        self._queries: dict[tuple[int, int, str, int], Query] = {}
+        self._locals: dict[tuple[int, int], LocalType] = {}
         self._faults: dict[int, str] = {}
         self._kept: list[Spec] = []  # keeps the objects alive whose id() is a key above
 
     def relocate(self, relocations: Sequence[Relocation], *, prefer_module: str | None = None) -> list[Fixup]:
         """Solve the relocations of one program; see `ebpfpy.core.relocate`."""
-        groups: dict[tuple[int, int], list[tuple[int, Relocation, Query]]] = {}
-        fixups: list[Fixup | None] = [None] * len(relocations)
+        groups: dict[tuple[int, int], list[int]] = {}
         for at, relocation in enumerate(relocations):
-            query = self._query(relocation)
-            if query.kind == R.LOCAL_TYPE_ID:
-                fixups[at] = Fixup(relocation, query, None, Answer(query.access, query.value, None))
+            key = id(relocation[0]), relocation[1]  # its spec and type
+            if key in groups:
+                groups[key].append(at)
             else:
-                groups.setdefault((id(relocation.spec), relocation.type_id), []).append((at, relocation, query))
-        for group in groups.values():
-            choice = self._choose(group, prefer_module)
-            for at, relocation, query in group:
-                answer = (
-                    choice.chosen.answer(query)
-                    if choice.chosen is not None
-                    else self._no_answer(choice, relocation, query)
-                )
-                fixups[at] = Fixup(relocation, query, choice, answer)
+                groups[key] = [at]
+        fixups: list[Fixup | None] = [None] * len(relocations)
+        for key, places in groups.items():
+            local = self._locals.get(key)
+            if local is None:
+                spec = relocations[places[0]].spec
+                self._kept.append(spec)
+                local = self._locals[key] = LocalType(spec, key[1])
+            group = [relocations[at] for at in places]
+            for at, fixup in zip(places, self._solve(local, group, prefer_module), strict=True):
+                fixups[at] = fixup
         return [fixup for fixup in fixups if fixup is not None]
 
-    def _query(self, relocation: Relocation) -> Query:
-        key = id(relocation.spec), relocation.type_id, relocation.access, relocation.kind
-        query = self._queries.get(key)
-        if query is None:
-            query = self._queries[key] = make_query(relocation)
-            self._kept.append(relocation.spec)
-        return query
+    def _solve(self, local: LocalType, group: list[Relocation], prefer_module: str | None) -> list[Fixup]:
+        """The fixups for the relocations of one local type."""
+        queries = [local.query(relocation) for relocation in group]
+        asked = dict.fromkeys(query for query in queries if query.kind is not R.LOCAL_TYPE_ID)
+        choice = self._choose(group, queries, list(asked), prefer_module) if asked else None
+        found = []
+        for relocation, query in zip(group, queries, strict=True):
+            if choice is None or query.kind is R.LOCAL_TYPE_ID:
+                found.append(Fixup(relocation, query, None, Answer(query.access, query.value, None)))
+            elif choice.chosen is not None:
+                found.append(Fixup(relocation, query, choice, choice.chosen.answer(query)))
+            else:
+                found.append(Fixup(relocation, query, choice, self._no_answer(choice, relocation, query)))
+        return found
 
     def _no_answer(self, choice: Choice, relocation: Relocation, query: Query) -> Mismatch:
         for evaluation in choice.searched:
@@ -157,14 +164,23 @@ class Relocator:
             self._fallback_specs = [spec for spec in self._fallback() if spec.name not in have]
         return self._fallback_specs
 
-    def _choose(self, group: list[tuple[int, Relocation, Query]], prefer_module: str | None) -> Choice:
-        relocation = group[0][1]
+    def _choose(
+        self, group: list[Relocation], asked: list[Query], queries: list[Query], prefer_module: str | None
+    ) -> Choice:
+        """The candidate that answers.
+
+        Args:
+            group: relocations of one local type.
+            asked: the query of each.
+            queries: those that need a candidate, none twice.
+            prefer_module: the module that the program attaches to.
+        """
+        relocation = group[0]
         local = relocation.spec
         record = raw_types(local).record(relocation.type_id)
         essential = raw_types(local).essential_name(relocation.type_id)
         if not essential:
             raise malformed(relocation, "the local type has no name")
-        queries = list({query: None for _, _, query in group})
         searched: list[Evaluation] = []
         warnings: list[str] = []
         scores: dict[int, int] = {}
@@ -197,7 +213,7 @@ class Relocator:
             searched += found
             points = max((scores[id(evaluation)] for evaluation in found), default=0)
             equals = [evaluation for evaluation in found if points and scores[id(evaluation)] == points]
-        self._agree(equals, group)
+        self._agree(equals, group, asked)
         chosen = equals[0] if equals else None
 
         def later() -> list[Evaluation]:
@@ -243,8 +259,7 @@ class Relocator:
 
     def _score(self, evaluation: Evaluation, queries: list[Query], warnings: list[str]) -> int | None:
         try:
-            answer = evaluation.answer
-            return sum([type(answer(query)) is not Mismatch for query in queries])
+            return evaluation.count_answers(queries)
         except (BtfError, NotFoundError) as error:
             if not evaluation.spec.split:
                 raise
@@ -257,11 +272,11 @@ class Relocator:
         warnings.append(text)
 
     @staticmethod
-    def _agree(equals: list[Evaluation], group: list[tuple[int, Relocation, Query]]) -> None:
+    def _agree(equals: list[Evaluation], group: list[Relocation], asked: list[Query]) -> None:
         """Refuse candidates that answer equally many relocations, and differently."""
         if len(equals) < 2:
             return
-        for _, relocation, query in group:
+        for relocation, query in zip(group, asked, strict=True):
             answers = [evaluation.answer(query) for evaluation in equals]
             # modulo 2**64, as an instruction holds it: -1 of an enum is the same as ~0 of an enum64
             numbers = {

@@ -40,7 +40,7 @@ class _Buffer(ctypes.Structure):
 def _library() -> tuple[Any, Any]:
     """memmem(3) and wmemchr(3), typed; None for one that cannot be used here."""
     try:
-        library = ctypes.CDLL(None)
+        library = ctypes.PyDLL(None)  # a call takes microseconds, and giving the interpreter up for it twice as long
     except (OSError, TypeError):  # not every system has its C library under that name
         return None, None
     size, pointer = ctypes.c_size_t, ctypes.c_void_p
@@ -103,16 +103,13 @@ class Memory:
         end = min(end, len(self._view) // 4)
         if self._word is None:
             return self._words_equal_in_bytes(value, start, end)
-        found: list[int] = []
+        hits: list[int] = []
         word, address = self._word, self._address
-        at, stop = address + 4 * start, address + 4 * end
-        while at < stop:
-            hit = word(at, value, (stop - at) >> 2)
-            if hit is None:
-                break
-            found.append((hit - address) >> 2)
+        at, stop = address + 4 * start, address + 4 * max(start, end)
+        while (hit := word(at, value, (stop - at) >> 2)) is not None:
+            hits.append(hit)
             at = hit + 4
-        return found
+        return [(hit - address) >> 2 for hit in hits]
 
     def _words_equal_in_bytes(self, value: int, start: int, end: int) -> list[int]:
         import sys

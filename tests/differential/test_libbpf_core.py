@@ -18,7 +18,7 @@ import pytest
 from ebpfpy import btf, core
 from ebpfpy.core import RelocationKind as R
 from ebpfpy.core.access import AccessError, walk_fields
-from ebpfpy.core.query import make_query
+from ebpfpy.core.query import LocalType
 from ebpfpy.core.rawtypes import raw_types
 from ebpfpy.errors import AmbiguousRelocationError, RelocationError
 from tests.differential import libbpf
@@ -120,7 +120,8 @@ def test_libbpf_and_ebpfpy_agree_on_random_types(tmp_path):
         case = random_case(Random(number))
         value, size = 0, 0
         try:
-            mine = make_query(relocation(case.local.spec(), case.root, case.access, case.kind)).value
+            asking = relocation(case.local.spec(), case.root, case.access, case.kind)
+            mine = LocalType(asking.spec, case.root).query(asking).value
             value, size = mine.number, mine.size
         except RelocationError:
             pass  # libbpf has to find fault with it, too

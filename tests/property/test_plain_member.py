@@ -8,7 +8,7 @@ import pytest
 
 from ebpfpy import btf
 from ebpfpy.core.access import Access, match_fields, walk_fields
-from ebpfpy.core.query import Evaluation, make_query
+from ebpfpy.core.query import Evaluation, LocalType
 from ebpfpy.core.rawtypes import raw_types
 from ebpfpy.core.relocation import RelocationKind
 from ebpfpy.core.values import field_value, memory_size_reason
@@ -31,15 +31,15 @@ def test_the_short_cut_and_the_walk_agree_on_every_offset_in_every_object(kernel
             for relocation in program.relocations:
                 if relocation.kind != RelocationKind.BYTE_OFF:
                     continue
-                query = make_query(relocation)
+                query = LocalType(relocation.spec, relocation.type_id).query(relocation)
                 local, target = raw_types(relocation.spec), raw_types(kernel)
                 walked = walk_fields(local, relocation.type_id, relocation.access)
                 assert query.access == walked
                 assert query.value == field_value(local, walked, query.kind, big_endian=False)
-                if query.plain is None:
+                if query.name is None:
                     continue
                 for type_id in kernel.ids_by_essential_name(local.essential_name(relocation.type_id), (4, 5)):
-                    answer = Evaluation(local, kernel, type_id)._plain_answer(query, *query.plain)
+                    answer = Evaluation(local, kernel, type_id)._plain_answer(query, query.name)
                     if answer is None:
                         continue
                     access = match_fields(local, walked, target, type_id)
