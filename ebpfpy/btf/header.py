@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from ebpfpy.errors import BtfError
@@ -23,6 +24,7 @@ ByteOrder = Literal["little", "big"]
 
 # u16 magic, u8 version, u8 flags, u32 hdr_len, type_off, type_len, str_off, str_len
 _HEADER = {"little": struct.Struct("<HBBIIIII"), "big": struct.Struct(">HBBIIIII")}
+_ORDERS: dict[bytes, ByteOrder] = {b"\x9f\xeb": "little", b"\xeb\x9f": "big"}
 _LAYOUT = {"little": struct.Struct("<II"), "big": struct.Struct(">II")}
 
 
@@ -44,9 +46,12 @@ class Sections(NamedTuple):
     layout: tuple[tuple[int, int], ...]
 
 
+_sections = partial(tuple.__new__, Sections)  # without NamedTuple's Python constructor
+
+
 def looks_like_btf(data: Any) -> bool:
     """Whether the first two bytes are BTF's magic number in either byte order."""
-    return len(data) >= 2 and bytes(data[:2]) in (b"\x9f\xeb", b"\xeb\x9f")
+    return len(data) >= 2 and bytes(data[:2]) in _ORDERS
 
 
 def read_header(data: Any, *, source: str, split: bool) -> Sections:
@@ -62,11 +67,8 @@ def read_header(data: Any, *, source: str, split: bool) -> Sections:
     """
     size = len(data)
     head: bytes = data[:HEADER_SIZE_LAYOUT]
-    if head[:2] == b"\x9f\xeb":
-        order: ByteOrder = "little"
-    elif head[:2] == b"\xeb\x9f":
-        order = "big"
-    else:
+    order = _ORDERS.get(head[:2])
+    if order is None:
         raise BtfError("not BTF: the magic number 0xeb9f is missing", source=source, offset=0)
     if size < HEADER_SIZE:
         raise BtfError(f"truncated: {size} bytes, a header has {HEADER_SIZE}", source=source, offset=size)
@@ -78,11 +80,12 @@ def read_header(data: Any, *, source: str, split: bool) -> Sections:
     layout_off = layout_len = 0
     if length >= HEADER_SIZE_LAYOUT:
         layout_off, layout_len = _LAYOUT[order].unpack_from(head, HEADER_SIZE)
-    if length + max(type_off + type_len, str_off + str_len, layout_off + layout_len) > size:
+    types, strings, room = length + type_off, length + str_off, size - length
+    types_end, strings_end = types + type_len, strings + str_len
+    if types_end > size or strings_end > size or layout_off + layout_len > room:
         _refuse_overrun(size, length, (type_off, type_len), (str_off, str_len), (layout_off, layout_len), source)
     if type_off % 4 or type_len % 4:
         raise BtfError("type section is not made of whole words", source=source, offset=8)
-    strings, strings_end = length + str_off, length + str_off + str_len
     if str_len and data[strings_end - 1 : strings_end] != b"\0":
         raise BtfError("string section does not end with NUL", source=source, offset=strings_end - 1)
     if not split and (not str_len or data[strings : strings + 1] != b"\0"):
@@ -91,9 +94,8 @@ def read_header(data: Any, *, source: str, split: bool) -> Sections:
             source=source,
             offset=strings,
         )
-    types = length + type_off
     layout = _read_layout(data[length + layout_off : length + layout_off + layout_len], source) if layout_len else ()
-    return Sections(order, types, types + type_len, strings, strings_end, layout)
+    return _sections((order, types, types_end, strings, strings_end, layout))
 
 
 def _refuse_overrun(

@@ -7,7 +7,8 @@ from typing import IO, TYPE_CHECKING
 
 from ebpfpy.errors import InputError, NotFoundError
 
-from .source import SYSFS, Source, find_btf, read_sysfs
+from .header import looks_like_btf
+from .source import SYSFS, Source, contents, read_sysfs, unwrap
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
         NotFoundError: an ELF file without BTF.
         KernelError: the file cannot be read; also the matching OSError.
     """
-    return find_btf(source).spec(base)
+    data, name = contents(source)
+    if looks_like_btf(data):  # thousands are read one after the other
+        return Spec(data, base, name=name)
+    return unwrap(data, name).spec(base)
 
 
 def load_spec_from_reader(reader: IO[bytes]) -> Spec:

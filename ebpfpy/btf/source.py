@@ -21,7 +21,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO
 
 SYSFS = "/sys/kernel/btf"
 _CHUNK = 1 << 22
-_PIECE = 1 << 17  # bytes that nearly every module's BTF fits into
+_PIECE = 1 << 16  # bytes that nearly every module's BTF fits into; for more, the allocator asks the kernel each time
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # not every system has both
 _DEEPEST = 3
 """Layers: a vmlinuz that somebody compressed and put into an archive."""
@@ -55,7 +55,8 @@ class Found(NamedTuple):
             BtfError: the BTF is malformed; BaseMismatchError: `base` lacks types that the distilled base has.
         """
         if self.distilled is None:
-            return self._sized(Spec(self.blob, base, name=self.name))
+            spec = Spec(self.blob, base, name=self.name)
+            return spec if self.elf_class is None else self._sized(spec)
         distilled = self._sized(Spec(self.distilled, name=f"{self.name}.base" if self.name else "distilled base"))
         split = Spec(self.blob, distilled, name=self.name)
         if base is None:
@@ -83,9 +84,11 @@ def find_btf(source: Source) -> Found:
         NotFoundError: an ELF file without BTF.
         KernelError: the file cannot be read; also the matching OSError.
     """
-    data, name = _contents(source)
-    if looks_like_btf(data):
-        return Found(name, data)
+    return unwrap(*contents(source))
+
+
+def unwrap(data: Any, name: str) -> Found:
+    """`find_btf` for the content of a source, and what it is called."""
     view = memoryview(data).cast("B")
     layers: list[str] = []
 
@@ -159,7 +162,15 @@ def _in_elf(view: memoryview, name: str) -> Found:
 # --- the bytes --------------------------------------------------------------------------------------
 
 
-def _contents(source: Source) -> tuple[Any, str]:
+def contents(source: Source) -> tuple[Any, str]:
+    """The bytes of a source, and what its file is called without suffixes; "" where it has no name.
+
+    Raises:
+        KernelError: the file cannot be read; also the matching OSError. BtfError: it is larger than 1 GiB.
+        InputError: that is no source.
+    """
+    if source.__class__ is str and not source.startswith(SYSFS):
+        return _read_file(source), stem(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), ""
     if isinstance(source, (str, os.PathLike)):
@@ -262,8 +273,9 @@ def _read_all(descriptor: int, size: int) -> bytes:
 def stem(path: str) -> str:
     """What a spec is called after its file: "tun" for tun.ko.xz, "vmlinux-6.1.0" for vmlinux-6.1.0."""
     name = path.rpartition("/")[2]
-    while True:
+    while "." in name:
         rest, dot, suffix = name.rpartition(".")
         if not rest or dot + suffix not in _SUFFIXES:
             return name
         name = rest
+    return name

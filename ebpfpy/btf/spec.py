@@ -30,9 +30,10 @@ from bisect import bisect_left
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
+from ebpfpy.sys.memory import Memory, find
 
 from .header import native_words, read_header
 from .inflate import inflate
@@ -44,11 +45,11 @@ from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Collection, Iterable, Iterator  # type: ignore[attr-defined]
 
-    from ebpfpy.sys.memory import Memory
-
     from .header import ByteOrder
 
 T = TypeVar("T", bound=Type)
+K = TypeVar("K")
+V = TypeVar("V")
 
 _LONG_NAMES = frozenset(
     {b"long", b"long int", b"int long", b"unsigned long", b"long unsigned int", b"unsigned long int", b"long unsigned",
@@ -69,6 +70,17 @@ _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
 _KINDS_OF[Enum] = (Kind.ENUM, Kind.ENUM64)
 
 
+class _Kept(Generic[K, V]):
+    """A dictionary that an object gets when it is first asked for; then it stands where this stood."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, of: Any, owner: type) -> dict[K, V]:
+        found: dict[K, V] = of.__dict__.setdefault(self._name, {})
+        return found
+
+
 class Spec:
     """The types of one BTF blob.
 
@@ -83,33 +95,35 @@ class Spec:
 
     # what most specs never change; thousands of modules are opened to be asked for one name
     _frontier = 0  # word index where the next unseen record starts
+    _starts = array("I")  # replaced, not changed, when the first records are found
     _memory: Memory | None = None
     _word_memory: Memory | None = None
     _name_offsets: dict[bytes, tuple[int, ...]] | None = None
     _flavours: dict[bytes, list[int]] | None = None
     _pointer_size: int | None = None
+    _types = _Kept[int, Type]()
+    _entries = _Kept[int, "tuple[Any, ...]"]()
+    """Members, parameters, ... by the position of their type."""
+    _texts = _Kept[int, str]()
+    """Names of members, parameters and enumerators: the same for many."""
+    _long_strings = _Kept[int, bytes]()
+    _long_names = _Kept[bytes, str]()
+    derived = _Kept[Any, Any]()
+    """What higher floors worked out from these types and want to find again; keyed by their own classes."""
 
     def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
         if base is not None and not isinstance(base, Spec):
             raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
         self.name = name
         self.base = base
-        self._data = data = _sliced_to_bytes(data)
+        self._data = data = data if data.__class__ is bytes else _sliced_to_bytes(data)
         self._sections = sections = read_header(data, source=name or "BTF", split=base is not None)
         self.byte_order: ByteOrder = sections.byte_order
         """The blob's byte order, "little" or "big"."""
         self._strings_at = sections.strings
         self._strings_length = sections.strings_end - sections.strings
-        self._starts = array("I")
         # words of a record, by its info word; splits without a layout of their own learn from each other
         self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or sections.layout else base._sizes
-        self._long_strings: dict[int, bytes] = {}
-        self._long_names: dict[bytes, str] = {}
-        self._types: dict[int, Type] = {}
-        self._entries: dict[int, tuple[Any, ...]] = {}  # members, parameters, ... by the position of their type
-        self._texts: dict[int, str] = {}  # names of members, parameters and enumerators: the same for many
-        self.derived: dict[Any, Any] = {}
-        """What higher floors worked out from these types and want to find again; keyed by their own classes."""
         self._lock: Any = RLock() if base is None else base._lock
         self._void: Void = Void(spec=self) if base is None else base._void
         if base is None:
@@ -272,7 +286,8 @@ class Spec:
 
     def any_types_by_name(self, name: str) -> list[Type]:
         """All own types of that exact name, by id; none is no error."""
-        return [self._type_at(position) for position in self._positions_by_name(encode_name(name))]
+        positions = self._positions_by_name(encode_name(name))
+        return [self._type_at(position) for position in positions] if positions else []
 
     def every_type_by_name(self, name: str) -> list[Type]:
         """All types of that exact name, own ones first (by id), then those of the base, then of its base; may be empty.
@@ -489,11 +504,9 @@ class Spec:
 
     def _find(self, needle: bytes, start: int, end: int) -> int:
         """The first place of some bytes in a part of the blob, -1 if there is none."""
-        if end - start <= _SMALL_STRINGS and isinstance(self._data, bytes):
-            return self._data.find(needle, start, end)
+        if isinstance(self._data, bytes):
+            return find(self._data, needle, start, end)
         if self._memory is None:
-            from ebpfpy.sys.memory import Memory
-
             self._memory = Memory(self.raw)
         return self._memory.find(needle, start, end)
 
@@ -587,8 +600,6 @@ class Spec:
     def _positions_of(self, offset: int, kinds: Collection[int] | None = None) -> list[int]:
         """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
         if self._word_memory is None:
-            from ebpfpy.sys.memory import Memory
-
             self._word_memory = Memory(self._words.cast("B"))
         words = self._words
         if kinds is None:
@@ -677,7 +688,10 @@ class Spec:
                 source=self._label,
                 offset=self._sections.types + 4 * position,
             )
-        self._starts.extend(array("I", starts))
+        if self._starts:
+            self._starts.extend(array("I", starts))
+        else:
+            self._starts = array("I", starts)
         self._frontier = position
         if fault is not None:
             raise fault

@@ -24,6 +24,7 @@ Worked example: ``struct s {int x; int y}`` with relocations x, y and exists(z),
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kinds import Kind
@@ -40,7 +41,7 @@ from .relocation import RelocationKind as R
 from .text import access_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .query import Query
     from .relocation import Relocation
@@ -81,18 +82,22 @@ class Relocator:
     """`relocate` for many programs against the same types: remembers candidates and answers."""
 
     def __init__(self, kernel_types: Iterable[Spec], *, fallback: Callable[[], Iterable[Spec]] | None = None) -> None:
-        self._bases: list[Spec] = []
-        self._splits: list[Spec] = []
-        for each in kernel_types:  # thousands of modules, perhaps
-            if not isinstance(each, Spec):
-                raise InputError(f"kernel types are Specs, not {type(each).__name__}: load them first")
-            (self._bases if each.base is None else self._splits).append(each)
+        specs = list(kernel_types)  # thousands of modules, perhaps
+        for cls in set(map(type, specs)):
+            if not issubclass(cls, Spec):
+                raise InputError(f"kernel types are Specs, not {cls.__name__}: load them first")
+        self._specs = specs
+        self._bases = [spec for spec in specs if spec.base is None]
         self._fallback = fallback
         self._fallback_specs: list[Spec] | None = None if fallback is not None else []
         self._candidates: dict[tuple[int, int, int], list[Evaluation]] = {}
         self._locals: dict[tuple[int, int], LocalType] = {}
         self._faults: dict[int, str] = {}
         self._kept: list[Spec] = []  # keeps the objects alive whose id() is a key above
+
+    @cached_property
+    def _splits(self) -> list[Spec]:
+        return [spec for spec in self._specs if spec.base is not None]
 
     def relocate(self, relocations: Sequence[Relocation], *, prefer_module: str | None = None) -> list[Fixup]:
         """Solve the relocations of one program; see `ebpfpy.core.relocate`."""
@@ -146,16 +151,16 @@ class Relocator:
 
     # --- tiers ---------------------------------------------------------------------------------
 
-    def _tiers(self, prefer_module: str | None) -> Iterator[list[Spec]]:
-        yield self._bases
-        preferred: list[Spec] = []
-        others = self._splits
-        if prefer_module is not None:
-            wanted = prefer_module.replace("-", "_")
-            preferred = [spec for spec in self._splits if spec.name.replace("-", "_") == wanted]
-            others = [spec for spec in self._splits if spec not in preferred]
-            yield preferred
-        yield others
+    def _tiers(self, prefer_module: str | None) -> list[Callable[[], list[Spec]]]:
+        """What is asked one after the other."""
+        if prefer_module is None:
+            return [lambda: self._bases, lambda: self._splits]
+        wanted = prefer_module.replace("-", "_")
+
+        def named(wish: bool) -> list[Spec]:
+            return [spec for spec in self._splits if (spec.name.replace("-", "_") == wanted) is wish]
+
+        return [lambda: self._bases, lambda: named(True), lambda: named(False)]
 
     def _fallback_tier(self) -> list[Spec]:
         if self._fallback_specs is None:
@@ -195,7 +200,7 @@ class Relocator:
                         found.append(evaluation)
             return found
 
-        tiers = list(self._tiers(prefer_module))
+        tiers = self._tiers(prefer_module)
         rivals = 1 if prefer_module is None else 2  # tiers that are all searched: the attached module may know better
         equals: list[Evaluation] = []
         points = used = 0
@@ -203,7 +208,7 @@ class Relocator:
             if equals and used >= rivals:
                 break
             used += 1
-            found = score(tier)
+            found = score(tier())
             searched += found
             most = max((scores[id(evaluation)] for evaluation in found), default=0)
             if most > points:
@@ -219,7 +224,7 @@ class Relocator:
         def later() -> list[Evaluation]:
             if chosen is None:
                 return []
-            found = [evaluation for tier in tiers[used:] for evaluation in score(tier)]
+            found = [evaluation for tier in tiers[used:] for evaluation in score(tier())]
             return found if chosen.spec in self._fallback_tier() else found + score(self._fallback_tier())
 
         def near() -> tuple[str, ...]:
