@@ -2,18 +2,12 @@
 /* Maps that hold maps or programs, with their contents in the object; members of definitions that are rare.
  *
  * Shows: `values` as a template of inner maps, as inner maps themselves (with a hole), and as programs of a tail call;
- * numbers by __ulong; numa_node.
+ * numa_node.
  * Trigger: running `chain` with BPF_PROG_TEST_RUN; results in .bss.
  */
 #include "probe.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-#ifndef __ulong
-#define __ulong(name, val) enum { __bpf_concat(name, __LINE__) = val } name
-#define __bpf_concat(a, b) __bpf_concat_(a, b)
-#define __bpf_concat_(a, b) a##b
-#endif
 
 struct inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -50,7 +44,8 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__ulong(max_entries, 32);
+	__uint(max_entries, 32);
+	__uint(map_flags, BPF_F_NUMA_NODE);
 	__uint(numa_node, 0);
 	__type(key, __u32);
 	__type(value, __u32);

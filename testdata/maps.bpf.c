@@ -8,6 +8,12 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#ifndef __ulong /* in newer bpf_helpers.h */
+#define __ulong(name, val) enum { __ulong_concat(name, __LINE__) = val } name
+#define __ulong_concat(a, b) __ulong_concat_(a, b)
+#define __ulong_concat_(a, b) a##b
+#endif
+
 struct key {
 	__u32 pid;
 	__u32 cpu;
@@ -91,7 +97,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
 	__uint(max_entries, 100);
-	__uint(map_extra, 3);
+	__ulong(map_extra, 3);
 	__type(value, __u32);
 } bloom SEC(".maps");
 

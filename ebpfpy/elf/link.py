@@ -1,14 +1,15 @@
 """Link a program: its own function, and behind it every subprogram that it reaches, each once.
 
 The kernel takes a program as one run of instructions. Calls inside it are relative: a call at instruction 6
-of a function that starts at instruction 40 holds ``40 - 6 - 1 = 33``. So linking is: walk the calls
-breadth-first from the program's function (a function met before is not walked again, so recursion ends), lay
-the functions' bytes end to end, write each call's distance, and shift each function's tables by where it came
-to lie.
+of a function that starts at instruction 40 holds ``40 - 6 - 1 = 33``. So linking is: walk the calls depth-first
+from the program's function, in the order of the instructions (a function met before is not walked again, so recursion
+ends), lay the functions' bytes end to end, write each call's distance, and shift each function's tables by where it
+came to lie. libbpf's order is the same, so the kernel gives a program the same tag whoever loads it.
 
-    program "first" (8 instructions), calls twice_and_one and nested; nested calls parent_of_current and twice
+    program "first" (8 instructions) calls twice_and_one and nested; twice_and_one calls twice; nested calls
+    parent_of_current and twice
 
-    0..8 first   8..11 twice_and_one   11..34 nested   34..37 twice   37..58 parent_of_current
+    0..8 first   8..11 twice_and_one   11..14 twice   14..37 nested   37..58 parent_of_current
 
 The address of a function (a callback) is a 64-bit load with source register 4 (BPF_PSEUDO_FUNC) and the same
 kind of distance. Everything stays in the byte order of the object.
@@ -109,28 +110,26 @@ class Linker:
             ElfError: a call or an address that leads to no function, a load that leads to no map or variable,
                 all programs together being absurdly large.
         """
-        order = [program]
-        known = {(program.section.index, program.start)}
+        order: list[ObjectFunction] = []
         starts: dict[tuple[int, int], int] = {}
         position = 0
-        for function in order:  # grows while it is walked
-            starts[function.section.index, function.start] = position
-            position += len(function.code) // 8
-            if self._linked + position > MAX_LINKED:
-                raise self._file.error(f"programs of more than {MAX_LINKED} instructions together")
-            for target in function.targets:
-                if target.kind in {TargetKind.CALL, TargetKind.ADDRESS}:
-                    callee = self._callee(function, target)
-                    key = (callee.section.index, callee.start)
-                    if key not in known:
-                        known.add(key)
-                        order.append(callee)
-            if function is program:
-                for callee in self._exception_callbacks(program):
-                    key = (callee.section.index, callee.start)
-                    if key not in known:
-                        known.add(key)
-                        order.append(callee)
+        for root in (program, *self._exception_callbacks(program)):
+            waiting = [root]  # a stack: what a function calls is laid behind it, before its other callees
+            while waiting:
+                function = waiting.pop()
+                place = function.section.index, function.start
+                if place in starts:
+                    continue
+                starts[place] = position
+                order.append(function)
+                position += len(function.code) // 8
+                if self._linked + position > MAX_LINKED:
+                    raise self._file.error(f"programs of more than {MAX_LINKED} instructions together")
+                waiting += [
+                    self._callee(function, target)
+                    for target in reversed(function.targets)
+                    if target.kind is TargetKind.CALL or target.kind is TargetKind.ADDRESS
+                ]
         self._linked += position
         return self._lay_out(order, starts)
 

@@ -11,7 +11,7 @@
 
 The variable's name is the map's name. Its bytes are zeros and mean nothing. A ring buffer has no keys and
 values; a value type in its definition says what its records are, and is kept as `MapSpec.value` with
-`value_size` 0.
+`value_size` 0. A ``numa_node`` counts only with BPF_F_NUMA_NODE in ``map_flags``, as for the kernel.
 
 The type of ``values`` is a template of the maps inside. An initialiser of it (``.values = { [2] = &other }``) leaves
 a relocation for each element: at byte 16 of a map whose ``values`` starts at byte 0, of the symbol ``other``, which is
@@ -24,7 +24,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
-from ebpfpy.sys.enums import MapType
+from ebpfpy.sys.enums import MapFlags, MapType
 
 from .objectfile import BIND_LOCAL, SYMBOL_FUNC
 from .spec import MapSpec
@@ -180,9 +180,10 @@ def _parse_map(
             inner = _parse_map(file, section, f"{name}.inner", element, is_inner=True)
             if inner.type in _MAPS_OF_MAPS:
                 raise fault("a map of maps of maps: the kernel takes one level")
-    if kind in _MAPS_OF_MAPS or kind == MapType.PROG_ARRAY:
-        if numbers.setdefault("value_size", _DESCRIPTOR) != _DESCRIPTOR:
-            raise fault(f"value_size is {numbers['value_size']}, not that of a descriptor, 4")
+    of_objects = kind in _MAPS_OF_MAPS or kind == MapType.PROG_ARRAY
+    if of_objects and numbers.setdefault("value_size", _DESCRIPTOR) != _DESCRIPTOR:
+        raise fault(f"value_size is {numbers['value_size']}, not that of a descriptor, 4")
+    if kind in _MAPS_OF_MAPS:
         types.pop("value", None)
     sizes = {what: _size(fault, what, numbers, types.get(what), kind) for what in ("key", "value")}
     pinning = numbers.get("pinning", 0)
@@ -199,7 +200,7 @@ def _parse_map(
         value=types.get("value"),
         pinning=pinning,
         map_extra=numbers.get("map_extra", 0),
-        numa_node=numbers.get("numa_node"),
+        numa_node=numbers.get("numa_node") if numbers.get("map_flags", 0) & MapFlags.NUMA_NODE else None,
         inner=inner,
     )
 

@@ -113,7 +113,7 @@ class MapSpec:
         key, value: BTF types of key and value, where the object names them.
         pinning: 0 none, 1 by name.
         map_extra: type-specific word (Bloom filters: number of hashes).
-        numa_node: where to allocate, or None.
+        numa_node: where to allocate; None: anywhere. The flag BPF_F_NUMA_NODE is added when the map is made.
         contents: initial bytes: of a data section's single value, at the start of an arena, or of the object's own
             structure in a struct_ops map; None for every other map.
         frozen: freeze the map against user space after filling it (.rodata).

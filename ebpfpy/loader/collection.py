@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ebpfpy import btf
+from ebpfpy import btf, sys
 from ebpfpy.elf import CollectionSpec, load_collection_spec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapType, ProgramType
 
 from . import structops
-from .creation import create_map
+from .creation import create_map, section_map_name
 from .externs import Externs, kconfig_map
 from .objectbtf import load_types
 from .options import CollectionOptions
@@ -89,6 +89,7 @@ class Collection:
                 for name, program_spec in spec.programs.items():
                     if program_spec.autoload and self._is_wanted(program_spec):
                         self.programs[name] = loader.load(program_spec)
+            self._bind_constants()
             self._fill_program_arrays()
             descriptors = {name: program.fileno() for name, program in self.programs.items()}
             for name, each in operations.items():
@@ -150,6 +151,21 @@ class Collection:
                 error.hint = error.hint or f"element {index}, map {name}: is it like the template, {outer.spec.inner}?"
                 raise
 
+    def _bind_constants(self) -> None:
+        """Let each program keep the maps of constants also where it reads none: who has a program, finds them.
+
+        That is how bpftool shows the variables ``bpf_metadata_...`` of a program (Linux 5.10).
+        """
+        constants = [each for name, each in self.maps.items() if name.startswith(".rodata") and each.spec.data_section]
+        for program in self.programs.values():
+            used = {reference.name for reference in program.spec.references}
+            for each in constants:
+                if each.name not in used:
+                    try:
+                        sys.prog_bind_map(program, each)
+                    except KernelError:  # an older kernel, or one that does not allow it: nothing depends on it
+                        return
+
     def _fill_program_arrays(self) -> None:
         for each in self.maps.values():
             if each.type == MapType.PROG_ARRAY:
@@ -185,9 +201,9 @@ class Collection:
             return shared, is_new
         if not spec.data_section:
             return create_map(spec, types, token_fd=self._token_fd), True
-        # the kernel keeps 15 characters: a few of the object's name, and all of the section's if possible
-        stem = os.path.basename(self.spec.source).split(".")[0][: max(0, 15 - len(spec.name))]
-        named = create_map(attrs.evolve(spec, name=stem + spec.name), types, token_fd=self._token_fd)
+        named = create_map(
+            attrs.evolve(spec, name=section_map_name(self.spec.source, spec.name)), types, token_fd=self._token_fd
+        )
         named.name = spec.name
         return named, True
 

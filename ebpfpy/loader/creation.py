@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .objectbtf import ObjectTypes
 
+_NAME_LENGTH = 15
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
@@ -47,11 +49,8 @@ _WITHOUT_BTF = (
         MapType.XSKMAP,
         MapType.SOCKMAP,
         MapType.SOCKHASH,
-        MapType.PROG_ARRAY,
         MapType.QUEUE,
         MapType.STACK,
-        MapType.BLOOM_FILTER,
-        MapType.REUSEPORT_SOCKARRAY,
         MapType.ARENA,
     }
 )
@@ -215,6 +214,18 @@ def real_max_entries(spec: MapSpec) -> int:
             size *= 2
         return size
     return spec.max_entries
+
+
+def section_map_name(source: str, section: str) -> str:
+    """The name in the kernel of a data section's map, which is libbpf's: "demo.bss" of demo.bpf.o, ".data.hot".
+
+    The kernel keeps 15 characters. At least 7 are for the section, the others are the start of the object's name; a
+    section with a name of its own behind the second dot goes without.
+    """
+    if "." in section[1:]:
+        return section
+    stem = os.path.basename(source).partition(".")[0]
+    return stem[: max(0, _NAME_LENGTH - max(7, len(section)))] + section
 
 
 def _type_attributes(spec: MapSpec, types: ObjectTypes | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 clang describes ``__kconfig`` and ``__ksym`` things in two data sections without sizes and offsets, with the linkage
 "extern", which the kernel refuses. Before loading, in a copy of the blob:
 
-* ``.kconfig``: its variables are laid out one after the other, as the loader lays out the map that holds their values.
+* ``.kconfig``: its variables are laid out as in the map that the loader makes for their values, and sorted by offset.
 * ``.ksyms``: each entry becomes 4 bytes of an integer variable: nobody reads it there, it only has to be valid. A
   function cannot be in a data section at all; one made-up variable takes the place of each.
 * extern functions and variables become global ones; parameters without a name get one, which the kernel insists on.
@@ -14,6 +14,7 @@ Ids stay what they are: what is made up comes behind all other types.
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import btf, sys
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 KCONFIG = ".kconfig"
 KSYMS = ".ksyms"
-_DUMMY = b"ebpfpy_dummy_ksym\0"
+_DUMMY = b"dummy_ksym\0"
 _GLOBAL = 1
 _INT_BYTES = 4
 
@@ -38,18 +39,23 @@ class Place(NamedTuple):
 
 
 def kconfig_places(types: Spec) -> dict[str, Place]:
-    """The layout of the kconfig variables of an object, by name: in order, each aligned."""
+    """The layout of the kconfig variables of an object, by name.
+
+    Ordered as libbpf does it, so that no byte is wasted: by falling alignment, then by rising size, then by name.
+    """
+    variables = [
+        (-btf.alignof(entry.var.type), btf.sizeof(entry.var.type), entry.var.name)
+        for section in types.any_types_by_name(KCONFIG)
+        if isinstance(section, btf.Datasec)
+        for entry in section.variables
+        if isinstance(entry.var, btf.Var)
+    ]
     places: dict[str, Place] = {}
     end = 0
-    for section in types.any_types_by_name(KCONFIG):
-        if not isinstance(section, btf.Datasec):
-            continue
-        for entry in section.variables:
-            if isinstance(entry.var, btf.Var):
-                size, align = btf.sizeof(entry.var.type), btf.alignof(entry.var.type)
-                offset = -(-end // align) * align
-                places[entry.var.name] = Place(offset, size)
-                end = offset + size
+    for align, size, name in sorted(variables):
+        offset = end // align * align  # rounded up: align is negative
+        places[name] = Place(offset, size)
+        end = offset + size
     return places
 
 
@@ -135,9 +141,7 @@ class _Rewriter:
         self._start = header + type_off
         self._added: list[int] = []
         self._next_id = types.first_id + len(types)
-        self._dummy_name = self._get(20)  # the made-up name goes behind all strings
-        self._int = self._find_int()
-        self._dummy: int | None = None
+        self._has_dummy_name = False
 
     def _get(self, at: int) -> int:
         value: int = self._word.unpack_from(self._blob, at)[0]
@@ -150,12 +154,19 @@ class _Rewriter:
         """The byte in the blob where a type's record starts."""
         return self._start + 4 * self._types.locate(type_id)[1]
 
-    def _find_int(self) -> int:
+    def _dummy_name(self) -> int:
+        """The offset of the made-up name, which goes behind all strings."""
+        self._has_dummy_name = True
+        return self._get(20)
+
+    @cached_property
+    def _int(self) -> int:
+        """An integer of 4 bytes."""
         for each in self._types:
             if isinstance(each, btf.Int) and each.size == _INT_BYTES:
                 return self._types.type_id(each)
         info = make_info(Kind.INT)
-        return self._add(self._dummy_name, info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
+        return self._add(self._dummy_name(), info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
 
     def _add(self, *words: int) -> int:
         self._added += words
@@ -173,12 +184,12 @@ class _Rewriter:
     def _lay_out_kconfig(self, section: btf.Datasec) -> None:
         at = self._at(self._types.type_id(section))
         places = kconfig_places(self._types)
-        for number, entry in enumerate(section.variables):
-            place = places[entry.var.name]  # type: ignore[attr-defined]
+        rows = sorted((places[entry.var.name], self._types.type_id(entry.var)) for entry in section.variables)  # type: ignore[attr-defined]
+        for number, (place, type_id) in enumerate(rows):
             # u32 type, u32 offset, u32 size
-            self._set(at + 12 + 12 * number + 4, place.offset)
-            self._set(at + 12 + 12 * number + 8, place.size)
-            self._set(self._at(self._types.type_id(entry.var)) + 12, _GLOBAL)
+            for index, word in enumerate((type_id, place.offset, place.size)):
+                self._set(at + 12 + 12 * number + 4 * index, word)
+            self._set(self._at(type_id) + 12, _GLOBAL)
         self._set(at + 8, max((place.offset + place.size for place in places.values()), default=0))
 
     def _replace_ksyms(self, section: btf.Datasec) -> None:
@@ -189,7 +200,7 @@ class _Rewriter:
                 self._name_params(entry.var)
                 where = self._at(type_id)
                 self._set(where + 4, self._get(where + 4) & ~VLEN_MASK | _GLOBAL)
-                type_id = self._dummy_variable()
+                type_id = self._dummy
             else:
                 where = self._at(type_id)
                 self._set(where + 8, self._int)
@@ -199,10 +210,10 @@ class _Rewriter:
             self._set(at + 12 + 12 * number + 8, _INT_BYTES)
         self._set(at + 8, _INT_BYTES * len(section.variables))
 
-    def _dummy_variable(self) -> int:
-        if self._dummy is None:
-            self._dummy = self._add(self._dummy_name, make_info(Kind.VAR), self._int, _GLOBAL)
-        return self._dummy
+    @cached_property
+    def _dummy(self) -> int:
+        """A variable that takes the place of functions."""
+        return self._add(self._dummy_name(), make_info(Kind.VAR), self._int, _GLOBAL)
 
     def _name_params(self, function: btf.Func) -> None:
         proto = function.proto
@@ -211,7 +222,7 @@ class _Rewriter:
         at = self._at(self._types.type_id(proto))
         for number, param in enumerate(proto.params):
             if not param.name and not isinstance(param.type, btf.Void):
-                self._set(at + 12 + 8 * number, self._dummy_name)
+                self._set(at + 12 + 8 * number, self._dummy_name())
 
     def _assemble(self) -> bytes:
         """Header, types, what was added, strings: without any layout section."""
@@ -219,7 +230,8 @@ class _Rewriter:
         string_off, string_len = self._get(16), self._get(20)
         types = bytes(self._blob[self._start : self._start + type_len])
         types += b"".join(self._word.pack(word) for word in self._added)
-        strings = bytes(self._blob[header + string_off : header + string_off + string_len]) + _DUMMY
+        strings = bytes(self._blob[header + string_off : header + string_off + string_len])
+        strings += _DUMMY if self._has_dummy_name else b""
         head = bytearray(self._blob[:HEADER_SIZE])
         for at, value in ((4, HEADER_SIZE), (8, 0), (12, len(types)), (16, len(types)), (20, len(strings))):
             self._word.pack_into(head, at, value)

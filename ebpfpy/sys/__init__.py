@@ -58,8 +58,10 @@ if TYPE_CHECKING:
         next_id,
         obj_get,
         obj_pin,
+        prog_func_infos,
         prog_info,
         prog_instructions,
+        prog_line_infos,
         token_create,
     )
     from .programs import Records, RunResult, prog_bind_map, prog_load, prog_test_run
@@ -129,8 +131,10 @@ __all__ = [
     "prog_attach",
     "prog_bind_map",
     "prog_detach",
+    "prog_func_infos",
     "prog_info",
     "prog_instructions",
+    "prog_line_infos",
     "prog_load",
     "prog_query",
     "prog_test_run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from ctypes import addressof, c_char, c_uint32, sizeof
 from typing import Literal, NamedTuple
 
@@ -29,6 +30,8 @@ _FD_BY_ID = {
     "btf": Command.BTF_GET_FD_BY_ID,
     "link": Command.LINK_GET_FD_BY_ID,
 }
+_FUNC_INFO = struct.Struct("=2I")
+_LINE_INFO = struct.Struct("=4I")
 _MODULE_NAME_SIZE = 64
 _BTF_SIZE_LIMIT = 1 << 30
 
@@ -295,6 +298,37 @@ def prog_instructions(fd: int | HasFileno) -> bytes:
     again = layout.ProgInfo(xlated_prog_len=size, xlated_prog_insns=addressof(code))
     _fill(fd, again)
     return code.raw[: again.xlated_prog_len] if again.xlated_prog_insns else b""
+
+
+def prog_func_infos(fd: int | HasFileno) -> tuple[tuple[int, int], ...]:
+    """Where a program's functions start (5.0; CAP_BPF): (instruction, type id of the function in the program's BTF).
+
+    Instructions count in what the verifier left, as `prog_instructions` gives it.
+    """
+    info = layout.ProgInfo()
+    _fill(fd, info)
+    count = info.nr_func_info
+    records = (c_char * (_FUNC_INFO.size * count))()
+    again = layout.ProgInfo(nr_func_info=count, func_info=addressof(records), func_info_rec_size=_FUNC_INFO.size)
+    if count:
+        _fill(fd, again)
+    return tuple(_FUNC_INFO.iter_unpack(records.raw[: _FUNC_INFO.size * again.nr_func_info]))
+
+
+def prog_line_infos(fd: int | HasFileno) -> tuple[tuple[int, int, int, int], ...]:
+    """What a program's instructions were compiled from (5.0; CAP_BPF).
+
+    Returns:
+        (instruction, file name, text of the line, line << 10 | column): offsets into the strings of the program's BTF.
+    """
+    info = layout.ProgInfo()
+    _fill(fd, info)
+    count = info.nr_line_info
+    records = (c_char * (_LINE_INFO.size * count))()
+    again = layout.ProgInfo(nr_line_info=count, line_info=addressof(records), line_info_rec_size=_LINE_INFO.size)
+    if count:
+        _fill(fd, again)
+    return tuple(_LINE_INFO.iter_unpack(records.raw[: _LINE_INFO.size * again.nr_line_info]))
 
 
 def btf_info(fd: int | HasFileno) -> BtfInfo:

@@ -14,8 +14,10 @@ import pytest
 
 from ebpfpy import asm, btf, sys
 from ebpfpy import features as ebpf_features
+from ebpfpy.btf.kinds import Kind
 from ebpfpy.errors import KernelError, NotFoundError
 
+_PSEUDO_BTF_ID = 3
 RETURN_0 = asm.encode([asm.mov_imm(0, 0), asm.exit_()], python.byteorder)
 RELEASE = os.uname().release
 BPFFS = "/sys/fs/bpf"
@@ -107,6 +109,19 @@ def finds_functions_by_bare_name():
     """Whether the kernel takes a module's function for another of that name (before commit 31bf1dbccfb0, Linux 6.4)."""
     aux = btf.load_kernel_spec().type_by_name("bpf_prog_aux", btf.Struct)
     return all(member.name != "mod" for member in aux.members)
+
+
+@cache
+def takes_functions_as_values():
+    """Whether a program can load the address of a kernel function by its type id (Linux 6.3)."""
+    try:
+        spec = btf.load_kernel_spec()
+        [number] = spec.ids_by_name(b"do_nanosleep", (Kind.FUNC,))
+        code = asm.encode([asm.Instruction(0x18, 1, _PSEUDO_BTF_ID, 0, number)], python.byteorder) + RETURN_0
+        sys.prog_load(type=sys.ProgramType.SOCKET_FILTER, insns=code, license="GPL")[0].close()
+    except (NotFoundError, KernelError):
+        return False
+    return True
 
 
 def no_bpffs():

@@ -190,6 +190,27 @@ def test_function_and_line_information_reach_the_kernel(options):
             assert handle.spec().any_types_by_name("twice_and_one")
 
 
+def test_a_program_keeps_the_constants_of_its_object_also_if_it_reads_none():
+    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o"))
+    leave_out_missing_maps(spec)
+    with ebpfpy.Collection(spec) as collection:
+        program = collection.programs["fill"]
+        assert ".rodata" not in {each.name for each in program.spec.references}
+        assert collection.maps[".rodata"].info.id in program.info.map_ids
+
+
+def test_maps_of_data_sections_have_libbpfs_names():
+    with ebpfpy.load_collection(path_of("globals-clang19-el.o")) as collection:
+        names = {section: each.info.name for section, each in collection.maps.items()}
+    assert names == {
+        ".bss": "globals_.bss",
+        ".data": "globals_.data",
+        ".data.extra": ".data.extra",
+        ".rodata": "globals_.rodata",
+        ".rodata.limits": ".rodata.limits",
+    }
+
+
 def test_programs_without_types_load_too():
     spec = ebpfpy.load_collection_spec(path_of("rawtp.bpf.o"))
     spec.types = None

@@ -92,9 +92,14 @@ def test_a_map_of_maps_without_a_template_says_what_is_missing():
         ebpfpy.Collection(collection_of(maps=[outer]))
 
 
-def test_where_memory_comes_from_and_numbers_by_ulong_reach_the_kernel(spec):
+def test_where_memory_comes_from_reaches_the_kernel(spec):
     assert spec.maps["placed"].numa_node == 0
     with ebpfpy.Collection(spec) as collection:
-        info = collection.maps["placed"].info
-        assert info.max_entries == 32
-        assert info.map_flags & sys.MapFlags.NUMA_NODE
+        assert collection.maps["placed"].info.map_flags & sys.MapFlags.NUMA_NODE
+
+
+def test_every_number_of_a_map_can_be_written_with_ulong():
+    with ebpfpy.load_collection(path_of("map_numbers.bpf.o")) as collection:
+        info = collection.maps["numbered"].info
+        assert (info.type, info.key_size, info.value_size, info.max_entries) == (sys.MapType.HASH, 4, 8, 32)
+        assert info.map_flags == sys.MapFlags.NUMA_NODE | sys.MapFlags.NO_PREALLOC

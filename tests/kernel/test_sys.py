@@ -9,9 +9,11 @@ import uuid
 
 import pytest
 
+import ebpfpy
 from ebpfpy import asm, btf, sys
 from ebpfpy.errors import KernelError
 from ebpfpy.sys import layout
+from tests.kernel.blueprints import path_of
 
 pytestmark = pytest.mark.kernel
 
@@ -375,6 +377,21 @@ def test_a_program_is_loaded_run_and_read_back():
         assert sys.prog_instructions(program) == RETURN_7
         info = sys.prog_info(program)
         assert (info.type, info.name, info.gpl_compatible, info.map_ids) == (1, "p", True, ())
+
+
+def test_functions_and_lines_of_a_program_are_read_back():
+    with ebpfpy.load_collection(path_of("subprogs.bpf.o")) as collection:
+        program, types = collection.programs["second"], collection.spec.types
+        functions = sys.prog_func_infos(program)
+        assert [types.type_by_id(number).name for _, number in functions] == [
+            each.name for each in program.spec.functions
+        ]
+        assert [at for at, _ in functions] == [each.start for each in program.spec.functions]
+        lines = sys.prog_line_infos(program)
+        assert {types.string(file) for _, file, _, _ in lines} == {"./subprogs.bpf.c"}
+        assert len(lines) == program.info.nr_line_info
+    with load(RETURN_7)[0] as bare:
+        assert sys.prog_func_infos(bare) == sys.prog_line_infos(bare) == ()
 
 
 def test_the_packet_comes_back():

@@ -333,6 +333,19 @@ def test_only_reachable_subprograms_are_linked_each_once(name):
 
 
 @pytest.mark.parametrize("name", SUBPROGS)
+def test_a_subprogram_lies_behind_its_first_caller_before_that_callers_other_callees(name):
+    def depth_first(function, found):
+        if function not in found:
+            found.append(function)
+            for callee in {**CALLS, "callbacks": ["add_index", "add_value"]}.get(function, ()):
+                depth_first(callee, found)
+        return found
+
+    for program in load(name).programs.values():
+        assert [part.name for part in program.functions] == depth_first(program.name, [])
+
+
+@pytest.mark.parametrize("name", SUBPROGS)
 def test_calls_lead_to_the_start_of_the_right_function(name):
     for program in load(name).programs.values():
         starts = {one.start: one.name for one in program.functions}

@@ -51,6 +51,15 @@ def test_kconfig_variables_are_laid_out_aligned_ascending_and_without_overlap(
     assert section.size == end
 
 
+def test_kconfig_variables_lie_as_libbpf_lays_them(types: btf.Spec) -> None:
+    places = kconfig_places(types)
+    order = sorted(places, key=lambda name: places[name].offset)
+    ints = ["CONFIG_EBPFPY_NONE", "CONFIG_HZ", "CONFIG_NET", "LINUX_KERNEL_VERSION"]
+    bytes_ = ["CONFIG_BPF_SYSCALL", "CONFIG_INET", "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER"]
+    assert order == [*ints, *bytes_, "CONFIG_DEFAULT_HOSTNAME"]
+    assert sum(place.size for place in places.values()) == 4 * 4 + 4 + 32
+
+
 def test_ksyms_become_four_bytes_of_an_integer_variable_each(changed: btf.Spec) -> None:
     section = changed.type_by_name(".ksyms", btf.Datasec)
     assert section.size == 4 * len(section.variables)

@@ -1,0 +1,176 @@
+"""What ebpfpy hands to the kernel is what libbpf hands to it: both load every object, and the kernel is asked.
+
+Compared is all that the kernel tells of programs and maps (`tests.kernel.kernel_view`): instructions as the verifier
+left them and the tag, a hash of them before; types, functions, lines; attach targets; maps, their types and contents.
+Both load every program that ebpfpy can load here, and what it cannot, libbpf must refuse too.
+
+Where the two differ on purpose, `tests.kernel.explained` says why, and how far.
+"""
+
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+import ebpfpy
+from ebpfpy.errors import EbpfError, ExternError
+from ebpfpy.sys import MapType
+from tests.kernel import features, modules
+from tests.kernel.blueprints import TESTDATA, path_of
+from tests.kernel.explained import NEWER_SECTIONS, ONLY_OURS, unexplained
+from tests.kernel.kernel_view import Viewer
+from tests.kernel.libbpf_peer import LibbpfError, Peer
+from tests.vm.tools import SetupError
+
+OBJECTS = sorted(
+    str(path.relative_to(TESTDATA))
+    for pattern in ("*-el.o", "*.bpf.o", "tools/*.bpf.o")
+    for path in TESTDATA.glob(pattern)
+    if path.name not in ("legacy_maps.bpf.o", "map_numbers.bpf.o")  # nobody opens the one, only ebpfpy the other
+)
+MODULES = {"kfunc_demo": [modules.DEMO], "kmod_demo": [modules.DEMO], "namesakes": ["e1000", "e1000e"]}
+"""Modules that an object needs and does not name."""
+TARGETS = {"replacing.bpf.o": ("replaced.bpf.o", "classify")}
+"""Objects whose programs attach to a program: to which."""
+
+
+@pytest.fixture(scope="module")
+def viewer(cache):
+    try:
+        viewer = Viewer(cache)
+    except EbpfError as error:
+        features.require(f"this kernel refuses iterators over programs and maps: {error}")
+    with viewer:
+        yield viewer
+
+
+@pytest.fixture(scope="module")
+def libbpf():
+    try:
+        peer = Peer()
+    except SetupError:
+        peer = Peer(new=False)
+    with peer:
+        yield peer
+
+
+@contextmanager
+def prepared(name):
+    """An object's blueprint with everything in it wanted, and targets for its programs by name."""
+    spec = ebpfpy.load_collection_spec(path_of(name))
+    for each in spec.programs.values():
+        each.autoload = True
+    for each in spec.maps.values():
+        each.autocreate = True
+    wanted = [each.attach_module for each in spec.programs.values() if each.attach_module is not None]
+    if features.no_modules() is None:
+        for module in {*wanted, *MODULES.get(name.partition(".")[0], ())}:
+            modules.load(module)
+    with ExitStack() as stack:
+        targets = {}
+        if name in TARGETS:
+            source, program = TARGETS[name]
+            target = stack.enter_context(ebpfpy.load_collection(path_of(source))).programs[program]
+            for each in spec.programs.values():
+                each.attach_target = (target, each.attach_to)
+                targets[each.name] = (target.fileno(), each.attach_to)
+        yield spec, targets
+
+
+def without(spec, programs=(), maps=()):
+    """A copy in which these are left out."""
+    copy = spec.copy()
+    for name in programs:
+        copy.programs[name].autoload = False
+    for name in maps:
+        copy.maps[name].autocreate = False
+    return copy
+
+
+def error_of(spec, options):
+    """None, or the error of loading."""
+    try:
+        ebpfpy.Collection(spec, options).close()
+    except EbpfError as error:
+        return error
+    return None
+
+
+def refused_parts(spec, options):
+    """What this kernel does not take: programs and struct_ops maps by name with the error; "" for all of it."""
+    operations = [name for name, each in spec.maps.items() if each.type == MapType.STRUCT_OPS]
+    error = error_of(without(spec, spec.programs, operations), options)
+    if error is not None:
+        return {"": error}
+    refused = {}
+    for name in operations:
+        error = error_of(without(spec, spec.programs, set(operations) - {name}), options)
+        if error is not None:
+            refused[name] = error
+    left = set(refused)
+    for name in spec.programs:
+        error = error_of(without(spec, set(spec.programs) - {name}, left), options)
+        if error is not None:
+            refused[name] = error
+    return refused
+
+
+# --- the comparison -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_programs_and_maps_are_those_that_libbpf_loads(name, options, viewer, libbpf):
+    with prepared(name) as (spec, targets), ExitStack() as stack:
+        everything = {each for each in spec.programs if libbpf_knows(name, spec.programs[each])}
+        try:
+            ours = stack.enter_context(ebpfpy.Collection(without(spec, spec.programs.keys() - everything), options))
+            refused = {}
+        except EbpfError:
+            refused = refused_parts(spec, options)
+            ours = None
+        if "" in refused:
+            with pytest.raises(LibbpfError):
+                libbpf.load(path_of(name), programs=[], targets=targets)
+            return
+        if any(isinstance(error, ExternError) for error in refused.values()):
+            with pytest.raises(LibbpfError, match="extern"):  # one that is missing is missing for all programs
+                libbpf.load(path_of(name), programs=[], targets=targets)
+            return
+        programs = everything - refused.keys()
+        if ours is None:
+            chosen = without(spec, spec.programs.keys() - programs, refused.keys() & spec.maps.keys())
+            ours = stack.enter_context(ebpfpy.Collection(chosen, options))
+        operations = [each for each in ours.maps if ours.maps[each].type == MapType.STRUCT_OPS]
+        with libbpf.load(path_of(name), programs=sorted(programs), maps=operations, targets=targets) as theirs:
+            mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
+            assert set(mine.programs) == programs
+            assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
+        accepted = [each for each in refused if libbpf_takes(libbpf, path_of(name), spec, each, targets)]
+        assert accepted == [], {each: str(refused[each]) for each in accepted}
+
+
+@pytest.mark.parametrize(("name", "program"), ONLY_OURS)
+def test_a_program_that_only_ebpfpy_loads_is_refused_by_libbpf_for_the_reason_known(name, program, options, libbpf):
+    with prepared(name) as (spec, targets):
+        error = error_of(without(spec, spec.programs.keys() - {program}), options)
+        if error is not None:
+            pytest.skip(f"this kernel does not take it: {error}")
+        with pytest.raises(LibbpfError, match=ONLY_OURS[name, program]):
+            libbpf.load(path_of(name), programs=[program], targets=targets)
+
+
+def libbpf_knows(name, program):
+    return (name, program.name) not in ONLY_OURS and program.section.partition("/")[0] not in NEWER_SECTIONS
+
+
+def descriptors(of):
+    return {name: each.fileno() for name, each in of.items()}
+
+
+def libbpf_takes(libbpf, path, spec, part, targets):
+    """Whether libbpf loads one program or struct_ops map."""
+    which = {"programs": [part], "maps": []} if part in spec.programs else {"programs": [], "maps": [part]}
+    try:
+        libbpf.load(path, **which, targets=targets).__exit__()
+    except LibbpfError:
+        return False
+    return True
