@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from ebpfpy.errors import BtfError
@@ -24,6 +23,7 @@ ByteOrder = Literal["little", "big"]
 
 # u16 magic, u8 version, u8 flags, u32 hdr_len, type_off, type_len, str_off, str_len
 _HEADER = {"little": struct.Struct("<HBBIIIII"), "big": struct.Struct(">HBBIIIII")}
+_USUAL, _MAGIC = _HEADER["little"].unpack_from, 0xEB9F
 _ORDERS: dict[bytes, ByteOrder] = {b"\x9f\xeb": "little", b"\xeb\x9f": "big"}
 _LAYOUT = {"little": struct.Struct("<II"), "big": struct.Struct(">II")}
 
@@ -46,12 +46,20 @@ class Sections(NamedTuple):
     layout: tuple[tuple[int, int], ...]
 
 
-_sections = partial(tuple.__new__, Sections)  # without NamedTuple's Python constructor
+_new_sections = tuple.__new__  # without NamedTuple's Python constructor
 
 
 def looks_like_btf(data: Any) -> bool:
     """Whether the first two bytes are BTF's magic number in either byte order."""
     return len(data) >= 2 and bytes(data[:2]) in _ORDERS
+
+
+def ends_with_strings(data: bytes) -> bool:
+    """Whether bytes are BTF of this machine's usual sort, up to the last string; False is no verdict."""
+    if len(data) < HEADER_SIZE:
+        return False
+    magic, _, _, length, _, _, start, extent = _USUAL(data)
+    return length + start + extent == len(data) and magic == _MAGIC  # type: ignore[no-any-return]
 
 
 def read_header(data: Any, *, source: str, split: bool) -> Sections:
@@ -95,7 +103,7 @@ def read_header(data: Any, *, source: str, split: bool) -> Sections:
             offset=strings,
         )
     layout = _read_layout(data[length + layout_off : length + layout_off + layout_len], source) if layout_len else ()
-    return _sections((order, types, types_end, strings, strings_end, layout))
+    return _new_sections(Sections, (order, types, types_end, strings, strings_end, layout))
 
 
 def _refuse_overrun(

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 from ebpfpy.errors import BtfError, InputError, NotFoundError, kernel_error
 from ebpfpy.sys.filemap import map_read_only
 
-from .header import looks_like_btf
+from .header import ends_with_strings, looks_like_btf
 from .spec import Spec
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
@@ -201,6 +201,8 @@ def _read_file(path: str) -> bytes:
         raise InputError(f"{path!r} is no path: {error}") from None
     try:
         data = os.read(descriptor, _PIECE)
+        if ends_with_strings(data):  # asking whether there is more would take longer
+            return data
         more = os.read(descriptor, _CHUNK if len(data) == _PIECE else 1)  # a buffer of that size costs time
         if not more:
             return data

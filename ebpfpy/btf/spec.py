@@ -45,7 +45,7 @@ from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Collection, Iterable, Iterator  # type: ignore[attr-defined]
 
-    from .header import ByteOrder
+    from .header import ByteOrder, Sections
 
 T = TypeVar("T", bound=Type)
 K = TypeVar("K")
@@ -117,27 +117,27 @@ class Spec:
         self.name = name
         self.base = base
         self._data = data = data if data.__class__ is bytes else _sliced_to_bytes(data)
-        self._sections = sections = read_header(data, source=name or "BTF", split=base is not None)
-        self.byte_order: ByteOrder = sections.byte_order
+        order, _, _, strings, strings_end, layout = read_header(data, source=name or "BTF", split=base is not None)
+        self.byte_order: ByteOrder = order
         """The blob's byte order, "little" or "big"."""
-        self._strings_at = sections.strings
-        self._strings_length = sections.strings_end - sections.strings
+        self._strings_at = strings
+        self._strings_length = strings_end - strings
         # words of a record, by its info word; splits without a layout of their own learn from each other
-        self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or sections.layout else base._sizes
+        self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or layout else base._sizes
         self._lock: Any = RLock() if base is None else base._lock
         self._void: Void = Void(spec=self) if base is None else base._void
         if base is None:
             self.first_id: int = 1
             self._first_string = 0
         else:
-            if base.byte_order != self.byte_order:
+            if base.byte_order != order:
                 raise BtfError(
-                    f"split BTF is {self.byte_order}-endian, its base {base.byte_order}-endian",
+                    f"split BTF is {order}-endian, its base {base.byte_order}-endian",
                     source=name or "BTF",
                     offset=0,
                 )
             self.first_id = base._next_id
-            self._first_string = base.strings_end
+            self._first_string = base._first_string + base._strings_length
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -145,6 +145,10 @@ class Spec:
     def raw(self) -> memoryview:
         """The blob, as bytes that cannot be written to."""
         return memoryview(self._data).cast("B").toreadonly()
+
+    @cached_property
+    def _sections(self) -> Sections:
+        return read_header(self._data, source=self.name or "BTF", split=self.base is not None)
 
     @cached_property
     def _words(self) -> memoryview:
@@ -570,13 +574,12 @@ class Spec:
         # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
         # the search ends with the first copy that names a type; in smaller ones every copy counts.
         every = self._strings_length <= _SMALL_STRINGS
-        start = self._strings_at
         base = self.base._offsets_of(name) if self.base is not None else ()
-        own: Iterable[int] = ()
-        if not every or self._find(name, start, start + self._strings_length) >= 0:  # most modules lack it
-            own = self._each_own_offset(name)
-        if not base and not own:
-            return []
+        if every and not base:  # most modules lack it
+            start = self._strings_at
+            if self._find(name, start, start + self._strings_length) < 0:
+                return []
+        own = self._each_own_offset(name)
         found: list[int] = []
         offsets = chain(base, own)
         for tried, offset in enumerate(offsets):

@@ -53,16 +53,17 @@ def _library() -> tuple[Any, Any]:
     return pattern, word
 
 
-_pointer_of = ctypes.c_void_p.from_buffer
+_text = ctypes.c_char_p
+_pointer_of: Any = ctypes.c_void_p.from_buffer
 
 
 def find(data: bytes, pattern: bytes, start: int, end: int) -> int:
     """``data.find(pattern, start, end)`` at the C library's speed; 0 <= start <= end <= len(data)."""
-    library, _ = _library()
-    if library is None:
+    search = _library()[0]
+    if search is None:
         return data.find(pattern, start, end)
-    address = _pointer_of(ctypes.c_char_p(data)).value or 0
-    found = library(address + start, end - start, pattern, len(pattern))
+    address = _pointer_of(_text(data)).value
+    found = search(address + start, end - start, pattern, len(pattern))
     return found - address if found is not None else -1
 
 
@@ -117,9 +118,9 @@ class Memory:
         if self._word is None:
             return self._words_equal_in_bytes(value, start, end)
         hits: list[int] = []
-        word, address = self._word, self._address
+        word, address, wanted = self._word, self._address, ctypes.c_uint32(value)  # converted once, not for each hit
         at, stop = address + 4 * start, address + 4 * max(start, end)
-        while (hit := word(at, value, (stop - at) >> 2)) is not None:
+        while (hit := word(at, wanted, (stop - at) >> 2)) is not None:
             hits.append(hit)
             at = hit + 4
         return [(hit - address) >> 2 for hit in hits]
