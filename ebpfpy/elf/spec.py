@@ -212,6 +212,35 @@ class VariableSpec:
         assert self.map.contents is not None
         self.map.contents[self.offset : self.offset + self.size] = data
 
+    def resize(self, count: int) -> None:
+        """Give an array another number of elements before loading; new ones are zero.
+
+        Its section's map becomes as much larger or smaller. The program has to be written for it, with the number of
+        elements in a constant, for one.
+
+        Args:
+            count: elements, at least 1.
+
+        Raises:
+            InputError: the variable is no array, or not the last one of its section: others lie behind it.
+        """
+        from ebpfpy import btf
+
+        array = btf.resolve(self.type) if self.type is not None else None
+        if not isinstance(array, btf.Array) or not btf.sizeof(array.element):
+            raise InputError(f"variable {self.name} is no array: it cannot be resized")
+        if self.offset + self.size != self.map.value_size:
+            raise InputError(f"variable {self.name} cannot be resized: it is not the last one of {self.map.name}")
+        size = count * btf.sizeof(array.element)
+        if not 0 < size < 1 << 32:
+            raise InputError(f"variable {self.name} cannot have {count} elements")
+        end = self.offset + size
+        assert self.map.contents is not None
+        self.map.contents = bytearray(self.map.contents[:end].ljust(end, b"\0"))
+        self.map.value_size = end
+        self.size = size
+        self.type = btf.Array(array.element, array.index, count)
+
     def _encode(self, value: int) -> bytes:
         try:
             return value.to_bytes(self.size, self.byte_order, signed=value < 0)

@@ -184,7 +184,12 @@ class Collection:
     def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:
         if spec.types is None:
             return None
-        types, note = load_types(spec.types, name=spec.source, token_fd=self._token_fd)
+        sizes = {
+            each.name: each.value_size
+            for each in spec.maps.values()
+            if isinstance(each.value, btf.Datasec) and each.value.size != each.value_size
+        }
+        types, note = load_types(spec.types, name=spec.source, sizes=sizes, token_fd=self._token_fd)
         if note is not None:
             self.notes.append(note)
         return types

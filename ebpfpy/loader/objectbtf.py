@@ -6,6 +6,7 @@ clang describes ``__kconfig`` and ``__ksym`` things in two data sections without
 * ``.kconfig``: its variables are laid out as in the map that the loader makes for their values, and sorted by offset.
 * ``.ksyms``: each entry becomes 4 bytes of an integer variable: nobody reads it there, it only has to be valid. A
   function cannot be in a data section at all; one made-up variable takes the place of each.
+* the array at the end of a data section that was resized gets its new length.
 * extern functions and variables become global ones; parameters without a name get one, which the kernel insists on.
 
 Ids stay what they are: what is made up comes behind all other types.
@@ -22,6 +23,8 @@ from ebpfpy.btf.kinds import HEADER_SIZE, INT_SIGNED, VLEN_MASK, Kind, make_info
 from ebpfpy.errors import KernelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ebpfpy.btf import Spec
 
 KCONFIG = ".kconfig"
@@ -59,17 +62,21 @@ def kconfig_places(types: Spec) -> dict[str, Place]:
     return places
 
 
-def kernel_blob(types: Spec) -> bytes:
-    """The object's BTF with its externs made acceptable; the blob as it is where there are none."""
+def kernel_blob(types: Spec, sizes: Mapping[str, int] | None = None) -> bytes:
+    """The object's BTF with its externs made acceptable; the blob as it is where there is nothing to do.
+
+    Args:
+        types: the types.
+        sizes: of data sections whose last variable is an array of another length now, in bytes. Where that cannot be
+            (no array, or no whole number of elements) the section stays as it is, and its map is made without BTF.
+    """
+    names = {KCONFIG, KSYMS, *(sizes or ())}
     sections = [
-        section
-        for name in (KCONFIG, KSYMS)
-        for section in types.any_types_by_name(name)
-        if isinstance(section, btf.Datasec)
+        section for name in names for section in types.any_types_by_name(name) if isinstance(section, btf.Datasec)
     ]
     if not sections:
         return bytes(types.raw)
-    return _Rewriter(types).rewrite(sections)
+    return _Rewriter(types).rewrite(sections, sizes or {})
 
 
 # What kernels lack of BTF, youngest first: each step adds to the ones before.
@@ -95,12 +102,15 @@ class ObjectTypes(NamedTuple):
     spec: Spec
 
 
-def load_types(types: Spec, *, name: str, token_fd: int = 0) -> tuple[ObjectTypes | None, str | None]:
+def load_types(
+    types: Spec, *, name: str, sizes: Mapping[str, int] | None = None, token_fd: int = 0
+) -> tuple[ObjectTypes | None, str | None]:
     """Load an object's BTF into the kernel, in as new a form as the kernel takes.
 
     Args:
         types: the types.
         name: of the object, for errors.
+        sizes: of data sections that were resized, in bytes.
         token_fd: descriptor of a BPF token, or 0.
 
     Returns:
@@ -109,7 +119,7 @@ def load_types(types: Spec, *, name: str, token_fd: int = 0) -> tuple[ObjectType
     Raises:
         KernelError: PermissionError.
     """
-    blob = kernel_blob(types)
+    blob = kernel_blob(types, sizes)
     missing = btf.Feature(0)
     first: KernelError | None = None
     for step in (btf.Feature(0), *_STEPS):
@@ -173,13 +183,31 @@ class _Rewriter:
         self._next_id += 1
         return self._next_id - 1
 
-    def rewrite(self, sections: list[btf.Datasec]) -> bytes:
+    def rewrite(self, sections: list[btf.Datasec], sizes: Mapping[str, int]) -> bytes:
         for section in sections:
             if section.name == KCONFIG:
                 self._lay_out_kconfig(section)
-            else:
+            elif section.name == KSYMS:
                 self._replace_ksyms(section)
+            else:
+                self._resize(section, sizes[section.name])
         return self._assemble()
+
+    def _resize(self, section: btf.Datasec, size: int) -> None:
+        """Make the last variable of a data section, an array, as long as the section wants it."""
+        last = section.variables[-1] if section.variables else None
+        array = btf.resolve(last.var.type) if last is not None and isinstance(last.var, btf.Var) else None
+        if last is None or not isinstance(array, btf.Array):
+            return
+        element = btf.sizeof(array.element)
+        if size <= last.offset or not element or (size - last.offset) % element:
+            return
+        element_id, index_id = self._types.type_id(array.element), self._types.type_id(array.index)
+        longer = self._add(0, make_info(Kind.ARRAY), 0, element_id, index_id, (size - last.offset) // element)
+        self._set(self._at(self._types.type_id(last.var)) + 8, longer)
+        at = self._at(self._types.type_id(section))
+        self._set(at + 8, size)
+        self._set(at + 12 * len(section.variables) + 8, size - last.offset)
 
     def _lay_out_kconfig(self, section: btf.Datasec) -> None:
         at = self._at(self._types.type_id(section))

@@ -7,13 +7,18 @@ Both load every program that ebpfpy can load here, and what it cannot, libbpf mu
 Where the two differ on purpose, `tests.kernel.explained` says why, and how far.
 """
 
+import os
+import uuid
 from contextlib import ExitStack, contextmanager
 
+import attrs
 import pytest
 
 import ebpfpy
-from ebpfpy.errors import EbpfError, ExternError
-from ebpfpy.sys import MapType
+from ebpfpy import sys
+from ebpfpy.errors import EbpfError, ExternError, InputError
+from ebpfpy.loader import create_map
+from ebpfpy.sys import MapFlags, MapType
 from tests.kernel import features, modules
 from tests.kernel.blueprints import TESTDATA, path_of
 from tests.kernel.explained import NEWER_SECTIONS, ONLY_OURS, unexplained
@@ -174,3 +179,83 @@ def libbpf_takes(libbpf, path, spec, part, targets):
     except LibbpfError:
         return False
     return True
+
+
+# --- edited before loading ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [100, 9])
+def test_an_array_that_was_resized_is_resized_as_libbpf_does_it(count, options, viewer, libbpf):
+    spec = ebpfpy.load_collection_spec(path_of("globals.bpf.o"))
+    results = spec.variables["results"]
+    results.resize(count)
+    size = spec.maps[".bss"].value_size
+    assert size == results.offset + 8 * count
+    with (
+        ebpfpy.Collection(spec, options) as ours,
+        libbpf.load(path_of("globals.bpf.o"), sizes={".bss": size}) as theirs,
+    ):
+        mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
+        assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
+        assert mine.maps[".bss"]["has types"]
+        assert ours.variables["results"].get() == [0] * count
+        ours.variables["results"].set([7] * count)
+        assert ours.variables["results"].get() == [7] * count
+
+
+def test_a_section_of_another_size_without_an_array_at_its_end_loses_its_types_on_both_sides(options, viewer, libbpf):
+    spec = ebpfpy.load_collection_spec(path_of("globals.bpf.o"))
+    spec.maps[".data.extra"].value_size = 64
+    with (
+        ebpfpy.Collection(spec, options) as ours,
+        libbpf.load(path_of("globals.bpf.o"), sizes={".data.extra": 64}) as theirs,
+    ):
+        mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
+        assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
+        assert not mine.maps[".data.extra"]["has types"]
+
+
+# --- pinned by name -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory():
+    features.require(features.no_bpffs())
+    path = os.path.join(features.BPFFS, f"ebpfpy-{uuid.uuid4().hex}")
+    os.mkdir(path)
+    yield path
+    for name in os.listdir(path):
+        os.unlink(os.path.join(path, name))
+    os.rmdir(path)
+
+
+def pinning(cache, directory):
+    return ebpfpy.CollectionOptions(cache=cache, maps=ebpfpy.MapOptions(pin_path=directory))
+
+
+def test_a_map_that_libbpf_has_pinned_is_taken_and_the_other_way_round(cache, directory, libbpf):
+    with libbpf.load(path_of("maps.bpf.o"), pin_root=directory) as theirs:
+        number = sys.map_info(theirs.maps["pinned"]).id
+    with ebpfpy.load_collection(path_of("maps.bpf.o"), pinning(cache, directory)) as ours:
+        assert ours.maps["pinned"].info.id == number
+    os.unlink(os.path.join(directory, "pinned"))
+    with ebpfpy.load_collection(path_of("maps.bpf.o"), pinning(cache, directory)) as ours:
+        assert ours.maps["pinned"].info.id != number
+        with libbpf.load(path_of("maps.bpf.o"), pin_root=directory) as theirs:
+            assert sys.map_info(theirs.maps["pinned"]).id == ours.maps["pinned"].info.id
+    assert os.listdir(directory) == ["pinned"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("key_size", 8), ("value_size", 8), ("max_entries", 2), ("flags", int(MapFlags.MMAPABLE))]
+)
+def test_a_pinned_map_that_differs_is_refused_by_both_and_ebpfpy_says_in_what(field, value, cache, directory, libbpf):
+    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o")).maps["pinned"]
+    changes = {field: value, "key": None, "value": None}
+    changes["type"] = MapType.HASH if field == "key_size" else spec.type
+    with create_map(attrs.evolve(spec, **changes), None) as other:
+        other.pin(os.path.join(directory, "pinned"))
+    with pytest.raises(LibbpfError, match="parameter mismatch"):
+        libbpf.load(path_of("maps.bpf.o"), pin_root=directory)
+    with pytest.raises(InputError, match=rf"the one pinned at {directory}/pinned differs: .*{field}.* there"):
+        ebpfpy.load_collection(path_of("maps.bpf.o"), pinning(cache, directory))

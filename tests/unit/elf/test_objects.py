@@ -229,6 +229,28 @@ def test_global_variables_have_place_type_and_initial_value(name):
         assert data.flags & MapFlags.MMAPABLE
 
 
+def test_the_array_at_the_end_of_a_section_is_resized_and_no_other_variable():
+    spec = load("globals.bpf.o")
+    results, bss = spec.variables["results"], spec.maps[".bss"]
+    results.set(list(range(8)))
+    results.resize(10)
+    assert (results.size, bss.value_size, len(bss.contents)) == (80, results.offset + 80, results.offset + 80)
+    assert results.get() == [*range(8), 0, 0]
+    results.resize(2)
+    assert results.get() == [0, 1]
+    assert len(bss.contents) == bss.value_size == results.offset + 16
+    for name, why in {
+        "sum": "is no array",
+        "numbers": r"not the last one of \.data",
+        "greeting": "not the last",
+    }.items():
+        with pytest.raises(InputError, match=f"variable {name} .*{why}"):
+            spec.variables[name].resize(2)
+    for count in (0, -1, 1 << 30):
+        with pytest.raises(InputError, match=f"cannot have {count} elements"):
+            results.resize(count)
+
+
 def test_setting_a_variable_changes_its_map_and_not_a_copy():
     spec = load("demo.bpf.o")
     copy = spec.copy()
