@@ -30,6 +30,7 @@ thing is final, which is why ebpfpy itself asks these questions to explain a fai
 
 from __future__ import annotations
 
+from .attachtypes import have_attach_type, have_program_flag
 from .audit import TargetAudit, explain_target
 from .everything import probe_all
 from .instructions import have_atomics, have_bounded_loops, have_isa, have_large_programs
@@ -51,6 +52,7 @@ __all__ = [
     "TargetAudit",
     "explain_target",
     "have_atomics",
+    "have_attach_type",
     "have_bounded_loops",
     "have_bpf_link",
     "have_btf",
@@ -63,6 +65,7 @@ __all__ = [
     "have_map_type",
     "have_module_btf",
     "have_perf_event_link",
+    "have_program_flag",
     "have_program_type",
     "have_raw_tracepoint_cookie",
     "have_tcx",

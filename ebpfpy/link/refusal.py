@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
+from ebpfpy.errors import InputError, KernelError, UnsupportedError
+from ebpfpy.features.attachtypes import enumerators
 from ebpfpy.sys.since import LINK_TYPES
 
 if TYPE_CHECKING:
@@ -82,20 +82,9 @@ def lacks(link_type: LinkType | None, attach_type: AttachType | None = None) -> 
         ("bpf_link_type", f"BPF_LINK_TYPE_{link_type.name}" if link_type is not None else None),
         ("bpf_attach_type", f"BPF_{attach_type.name}" if attach_type is not None else None),
     ):
-        if member is not None and (known := _enumerators(enum)) and member not in known:
+        if member is not None and (known := enumerators(enum)) and member not in known:
             return True
     return False
-
-
-@cache
-def _enumerators(enum: str) -> frozenset[str]:
-    """Names in an enumeration of the running kernel; none if its types cannot be had."""
-    from ebpfpy import btf
-
-    try:
-        return frozenset(each.name for each in btf.load_kernel_spec().type_by_name(enum, btf.Enum).enumerators)
-    except (EbpfError, OSError):
-        return frozenset()
 
 
 def check_type(program: Program, what: str, *types: ProgramType) -> None:

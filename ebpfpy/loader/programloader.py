@@ -15,7 +15,7 @@ from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, verifier_error
 from ebpfpy.sys import ProgramType
 
-from . import structops, verifierlog
+from . import lacking, structops, verifierlog
 from .program import Program
 from .programtarget import find_in_program
 from .target import AttachTarget, find_target, needs_target
@@ -236,13 +236,14 @@ class ProgramLoader:
         why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)
         if not why:
             error.subject = f"program {spec.name} ({spec.section})"
+            error.hint = lacking.unnamed_reason(spec, error, of_module=bool(self._handles)) or error.hint
             return error
         refused = verifier_error(
             error.errno or 0,
             program=spec.name,
             log=log,
             reason=why,
-            hint=verifierlog.hint(log, spec) or error.hint,
+            hint=verifierlog.hint(log, spec) or lacking.verifier_reason(log) or error.hint,
         )
         types = self._types.spec if self._types is not None else None
         refused.source_line = verifierlog.source_line(log, spec, types)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .enums import LinkType, MapFlags, MapType, ProgramType
+from .enums import AttachType, LinkType, MapFlags, MapType, ProgramFlags, ProgramType
 
 _P = ProgramType
 _M = MapType
@@ -102,6 +102,71 @@ MAP_FLAGS: Final[dict[int, str]] = {
     _F.SEGV_ON_FAULT: "6.9",
     _F.NO_USER_CONV: "6.9",
 }
+
+_A = AttachType
+
+ATTACH_TYPES: Final[dict[int, str]] = {
+    _A.CGROUP_INET_INGRESS: "4.10",
+    _A.CGROUP_INET_EGRESS: "4.10",
+    _A.CGROUP_INET_SOCK_CREATE: "4.10",
+    _A.CGROUP_SOCK_OPS: "4.13",
+    _A.SK_SKB_STREAM_PARSER: "4.14",
+    _A.SK_SKB_STREAM_VERDICT: "4.14",
+    _A.CGROUP_DEVICE: "4.15",
+    _A.SK_MSG_VERDICT: "4.17",
+    _A.CGROUP_INET4_BIND: "4.17",
+    _A.CGROUP_INET6_BIND: "4.17",
+    _A.CGROUP_INET4_CONNECT: "4.17",
+    _A.CGROUP_INET6_CONNECT: "4.17",
+    _A.CGROUP_INET4_POST_BIND: "4.17",
+    _A.CGROUP_INET6_POST_BIND: "4.17",
+    _A.CGROUP_UDP4_SENDMSG: "4.18",
+    _A.CGROUP_UDP6_SENDMSG: "4.18",
+    _A.LIRC_MODE2: "4.18",
+    _A.FLOW_DISSECTOR: "4.20",
+    _A.CGROUP_SYSCTL: "5.2",
+    _A.CGROUP_UDP4_RECVMSG: "5.2",
+    _A.CGROUP_UDP6_RECVMSG: "5.2",
+    _A.CGROUP_GETSOCKOPT: "5.3",
+    _A.CGROUP_SETSOCKOPT: "5.3",
+    _A.TRACE_RAW_TP: "5.5",
+    _A.TRACE_FENTRY: "5.5",
+    _A.TRACE_FEXIT: "5.5",
+    _A.MODIFY_RETURN: "5.7",
+    _A.LSM_MAC: "5.7",
+    _A.TRACE_ITER: "5.8",
+    _A.CGROUP_INET4_GETPEERNAME: "5.8",
+    _A.CGROUP_INET6_GETPEERNAME: "5.8",
+    _A.CGROUP_INET4_GETSOCKNAME: "5.8",
+    _A.CGROUP_INET6_GETSOCKNAME: "5.8",
+    _A.XDP_DEVMAP: "5.8",
+    _A.CGROUP_INET_SOCK_RELEASE: "5.9",
+    _A.XDP_CPUMAP: "5.9",
+    _A.SK_LOOKUP: "5.9",
+    _A.XDP: "5.9",
+    _A.SK_SKB_VERDICT: "5.13",
+    _A.SK_REUSEPORT_SELECT: "5.14",
+    _A.SK_REUSEPORT_SELECT_OR_MIGRATE: "5.14",
+    _A.PERF_EVENT: "5.15",
+    _A.TRACE_KPROBE_MULTI: "5.18",
+    _A.LSM_CGROUP: "6.0",
+    _A.STRUCT_OPS: "6.4",
+    _A.NETFILTER: "6.4",
+    _A.TCX_INGRESS: "6.6",
+    _A.TCX_EGRESS: "6.6",
+    _A.TRACE_UPROBE_MULTI: "6.6",
+    _A.CGROUP_UNIX_CONNECT: "6.7",
+    _A.CGROUP_UNIX_SENDMSG: "6.7",
+    _A.CGROUP_UNIX_RECVMSG: "6.7",
+    _A.CGROUP_UNIX_GETPEERNAME: "6.7",
+    _A.CGROUP_UNIX_GETSOCKNAME: "6.7",
+    _A.NETKIT_PRIMARY: "6.7",
+    _A.NETKIT_PEER: "6.7",
+    _A.TRACE_KPROBE_SESSION: "6.10",
+    _A.TRACE_UPROBE_SESSION: "6.13",
+}
+
+PROGRAM_FLAGS: Final[dict[int, str]] = {ProgramFlags.SLEEPABLE: "5.10", ProgramFlags.XDP_HAS_FRAGS: "5.18"}
 
 LINK_TYPES: Final[dict[int, str]] = {
     LinkType.RAW_TRACEPOINT: "4.17",

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys as python
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import ebpfpy
-from ebpfpy import asm, btf, core, link, sys
+from ebpfpy import asm, btf, core, features, link, sys
 from ebpfpy.elf import Reference, ReferenceKind
 from ebpfpy.errors import (
     EbpfError,
@@ -144,6 +145,67 @@ def test_a_poisoned_relocation_that_is_never_reached_does_no_harm():
     assert {fixup.kind for fixup in poisoned} >= {core.RelocationKind.BYTE_OFF}
 
 
+# --- refused before the verifier looked ---------------------------------------------------------------
+
+
+def refusal_of(program):
+    with pytest.raises(KernelError) as caught:
+        ebpfpy.Collection(collection_of(program))
+    return caught.value
+
+
+def test_a_type_of_programs_that_the_kernel_lacks_is_named_with_the_first_kernel_that_has_it():
+    known = {}
+    for kind in filter(None, sys.ProgramType):
+        with suppress(PermissionError):  # a policy has an answer ready before the kernel has
+            known[kind] = features.have_program_type(kind)
+    lacking = [kind for kind, answer in known.items() if not answer]
+    for kind in lacking:
+        expected = {sys.ProgramType.NETFILTER: sys.AttachType.NETFILTER}.get(kind)
+        text = str(refusal_of(program_of([asm.mov_imm(0, 0), asm.exit_()], kind=kind, attach_type=expected)))
+        assert f"this kernel does not have program type {kind.name}: Linux {known[kind].minimum} and newer" in text
+    assert len(known) - len(lacking) > 25
+
+
+def test_an_attach_type_that_the_kernel_lacks_is_named():
+    unknown = program_of(
+        [asm.mov_imm(0, 1), asm.exit_()], kind=sys.ProgramType.CGROUP_SOCK_ADDR, attach_type=1000, section="cgroup/new"
+    )
+    error = refusal_of(unknown)
+    assert error.errno == errno.EINVAL
+    assert str(error).startswith("program by_hand (cgroup/new): BPF_PROG_LOAD: ")
+    assert "this kernel does not have attach type 1000" in str(error)
+    unix = sys.AttachType.CGROUP_UNIX_CONNECT
+    known = program_of([asm.mov_imm(0, 1), asm.exit_()], kind=sys.ProgramType.CGROUP_SOCK_ADDR, attach_type=unix)
+    if features.have_attach_type(unix):
+        ebpfpy.Collection(collection_of(known)).close()
+    else:
+        text = "this kernel does not have attach type CGROUP_UNIX_CONNECT: Linux 6.7 and newer have it"
+        assert text in str(refusal_of(known))
+
+
+def test_an_attach_type_that_does_not_go_with_the_type_is_named():
+    code, kind = [asm.mov_imm(0, 1), asm.exit_()], sys.ProgramType.CGROUP_SKB
+    program = program_of(code, kind=kind, attach_type=sys.AttachType.XDP)
+    assert "programs of type CGROUP_SKB have no attach type XDP" in str(refusal_of(program))
+
+
+def test_a_program_of_too_many_instructions_says_how_many():
+    error = refusal_of(program_of([asm.mov_imm(0, 0)] * 1_000_001 + [asm.exit_()]))
+    assert error.errno == errno.E2BIG
+    assert "it has 1000002 instructions: the kernel takes 1000000" in str(error)
+
+
+def test_an_instruction_of_a_newer_set_is_named_with_its_kernel():
+    swap = asm.Instruction(0xD7, 0, 0, 0, 16)  # bswap16, of -mcpu=v4
+    code = [asm.mov_imm(0, 0), swap, asm.mov_imm(0, 0), asm.exit_()]
+    if features.have_isa(4):
+        ebpfpy.Collection(collection_of(program_of(code))).close()
+        return
+    with pytest.raises(VerifierError, match=r"Linux 6\.6 and newer have it.*; or compile with a lower -mcpu"):
+        ebpfpy.Collection(collection_of(program_of(code)))
+
+
 # --- rights -------------------------------------------------------------------------------------------
 
 ATTEMPT = """
@@ -163,13 +225,13 @@ for name in sys.argv[2:]:
 """
 
 
-def attempt(step, *lacking, path="demo.bpf.o"):
+def attempt(step, *lacking, path="demo.bpf.o", before="", inside=()):
     """What comes of a step in a process without some capabilities: None, or an error's class, number and text."""
     bounding = ",".join(f"-{name}" for name in lacking)
-    drop = ["setpriv", f"--bounding-set={bounding}", f"--inh-caps={bounding}"]
+    drop = ["setpriv", f"--bounding-set={bounding}", f"--inh-caps={bounding}"] if lacking else []
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [*drop, python.executable, "-c", ATTEMPT, path_of(path), step],
+        [*inside, *drop, python.executable, "-c", before + ATTEMPT, path_of(path), step],
         capture_output=True, text=True, check=False, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -199,6 +261,34 @@ def test_ids_need_cap_sys_admin_and_the_error_says_so():
     permission, _, text = attempt("ids", "bpf", "perfmon", "sys_admin")
     assert permission
     assert "CAP_SYS_ADMIN" in text
+
+
+FILTERED = """
+import ctypes, os, struct
+NR_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+rows = ((0x20, 0, 0, 0), (0x15, 0, 1, NR_BPF), (0x06, 0, 0, 0x50000 | 1), (0x06, 0, 0, 0x7FFF0000))  # EPERM for bpf(2)
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in rows))
+program = ctypes.create_string_buffer(struct.pack("@HP", len(rows), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program))) == 0
+"""
+"""Python that installs a filter of system calls, as container runtimes do."""
+
+
+def test_a_filter_of_system_calls_is_named_where_nothing_else_can_be_the_reason():
+    _, number, text = attempt("load", before=FILTERED)
+    assert number == "EPERM"
+    assert "a seccomp filter may forbid it" in text
+
+
+def test_capabilities_in_a_user_namespace_are_told_from_real_ones():
+    namespace = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces cannot be made here")
+    permission, _, text = attempt("load", inside=namespace)
+    assert permission
+    assert "this process has its capabilities only in a user namespace" in text
 
 
 # --- objects and blueprints that cannot be loaded -----------------------------------------------------

@@ -158,7 +158,7 @@ def test_a_program_that_only_ebpfpy_loads_is_refused_by_libbpf_for_the_reason_kn
     with prepared(name) as (spec, targets):
         error = error_of(without(spec, spec.programs.keys() - {program}), options)
         if error is not None:
-            pytest.skip(f"this kernel does not take it: {error}")
+            features.since("5.16", f"this kernel does not take it: {error}")
         with pytest.raises(LibbpfError, match=ONLY_OURS[name, program]):
             libbpf.load(path_of(name), programs=[program], targets=targets)
 
