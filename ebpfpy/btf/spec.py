@@ -1,20 +1,12 @@
 """`Spec`: a lazy view of one BTF blob, base or split.
 
-Type ids are implicit: the n-th record has id n. So finding a record by id needs the start of every record before
-it, and records have no fixed length. Walking the 126,572 records of a vmlinux costs Python 10 ms; a type that a
-program asks for usually lies in the first third. Therefore:
-
-* Opening a spec reads the header, nothing else. Nothing is copied: names are cut out of the blob when asked for.
-* ``_starts`` holds the word index of each record seen so far. It grows on demand, never further than an answer needs.
-* A name is found backwards: its bytes in the string section give an offset, and that offset is looked for among *all*
-  words of the type section (`ebpfpy.sys.memory`). A hit counts if the next word is the ``info`` word of a record and,
-  to be sure, if ``_starts`` (grown up to there) has it.
-* Type objects are made when asked for, once, and remembered by the position of their record.
+Opening a spec reads the header, nothing else. Its parts lie one on the other: the blob's strings (`blobstrings`), where
+its records start (`recordtable`), the way from a name to a record (`nametable`); and here the types: objects that are
+made when asked for, once, and remembered by the position of their record.
 
 A *split* spec continues a base: its ids and string offsets start where the base's end. It holds its own types only;
 ids below ``first_id`` are answered by the base (which remembers them: two modules share the base's objects). Two
-modules' own ids overlap, so splits are never merged. A name that its base has is looked for in the base's strings
-once, whatever the number of splits.
+modules' own ids overlap, so splits are never merged.
 
 Malformed records are reported when they are reached, as `BtfError` with id and byte offset.
 
@@ -25,31 +17,27 @@ from __future__ import annotations
 
 import re
 from _thread import RLock  # threading's, without the rest of threading
-from array import array
 from bisect import bisect_left
 from contextlib import suppress
-from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
-from ebpfpy.sys.memory import Memory, find
 
-from .header import native_words, read_header
+from .header import read_header
 from .inflate import inflate
-from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, USUAL_SIZES, VLEN_MASK, Kind, kind_name
+from .kept import Kept
+from .kinds import KIND_MASK, KIND_SHIFT, USUAL_SIZES, Kind
 from .names import encode_name, essential_bytes
-from .typebase import check_type
+from .nametable import NameTable
+from .typebase import as_number, check_type
 from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Collection, Iterable, Iterator  # type: ignore[attr-defined]
+    from collections.abc import Buffer, Iterator  # type: ignore[attr-defined]
 
-    from .header import ByteOrder, Sections
+    from .header import ByteOrder
 
 T = TypeVar("T", bound=Type)
-K = TypeVar("K")
-V = TypeVar("V")
 
 _LONG_NAMES = frozenset(
     {b"long", b"long int", b"int long", b"unsigned long", b"long unsigned int", b"unsigned long int", b"long unsigned",
@@ -57,31 +45,14 @@ _LONG_NAMES = frozenset(
 )  # fmt: skip
 
 
-_SMALL_STRINGS = 1 << 18
-_PIECE = 1 << 17  # words: what is found at a time lies in a list before it is kept
-_USUAL_NAME = 64  # bytes: a name that is not longer is cut out of the blob in one go
-_REMEMBERED_NAMES = 1024
-_MANY_FLAVOURS = 16
 _TOGETHER = 256  # types that a walk makes at a time
-_NAMELESS = frozenset({Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO})
 _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
     cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
 }
 _KINDS_OF[Enum] = (Kind.ENUM, Kind.ENUM64)
 
 
-class _Kept(Generic[K, V]):
-    """A dictionary that an object gets when it is first asked for; then it stands where this stood."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, of: Any, owner: type) -> dict[K, V]:
-        found: dict[K, V] = of.__dict__.setdefault(self._name, {})
-        return found
-
-
-class Spec:
+class Spec(NameTable):
     """The types of one BTF blob.
 
     Args:
@@ -93,22 +64,14 @@ class Spec:
         BtfError: the header is malformed, or its byte order is not the base's.
     """
 
-    # what most specs never change; thousands of modules are opened to be asked for one name
-    _frontier = 0  # word index where the next unseen record starts
-    _starts = array("I")  # replaced, not changed, when the first records are found
-    _memory: Memory | None = None
-    _word_memory: Memory | None = None
-    _name_offsets: dict[bytes, tuple[int, ...]] | None = None
-    _flavours: dict[bytes, list[int]] | None = None
+    # what most specs never change, they share: thousands of modules are opened to be asked for one name
     _pointer_size: int | None = None
-    _types = _Kept[int, Type]()
-    _entries = _Kept[int, "tuple[Any, ...]"]()
+    _types = Kept[int, Type]()
+    _entries = Kept[int, "tuple[Any, ...]"]()
     """Members, parameters, ... by the position of their type."""
-    _texts = _Kept[int, str]()
+    _texts = Kept[int, str]()
     """Names of members, parameters and enumerators: the same for many."""
-    _long_strings = _Kept[int, bytes]()
-    _long_names = _Kept[bytes, str]()
-    derived = _Kept[Any, Any]()
+    derived = Kept[Any, Any]()
     """What higher floors worked out from these types and want to find again; keyed by their own classes."""
 
     def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
@@ -122,7 +85,7 @@ class Spec:
         """The blob's byte order, "little" or "big"."""
         self._strings_at = strings
         self._strings_length = strings_end - strings
-        # words of a record, by its info word; splits without a layout of their own learn from each other
+        # splits without a layout of their own learn from each other
         self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or layout else base._sizes
         self._lock: Any = RLock() if base is None else base._lock
         self._void: Void = Void(spec=self) if base is None else base._void
@@ -140,19 +103,6 @@ class Spec:
             self._first_string = base._first_string + base._strings_length
 
     # --- what it is ----------------------------------------------------------------------------
-
-    @cached_property
-    def raw(self) -> memoryview:
-        """The blob, as bytes that cannot be written to."""
-        return memoryview(self._data).cast("B").toreadonly()
-
-    @cached_property
-    def _sections(self) -> Sections:
-        return read_header(self._data, source=self.name or "BTF", split=self.base is not None)
-
-    @cached_property
-    def _words(self) -> memoryview:
-        return native_words(self.raw, self._sections)
 
     @property
     def pointer_size(self) -> int:
@@ -190,16 +140,6 @@ class Spec:
         """Whether this spec continues a base."""
         return self.base is not None
 
-    def __len__(self) -> int:
-        """The number of own types; void and the base's types do not count."""
-        self._grow(len(self._words))
-        return len(self._starts)
-
-    @cached_property
-    def _next_id(self) -> int:
-        """The id that the first type of a split spec has."""
-        return self.first_id + len(self)
-
     def __iter__(self) -> Iterator[Type]:
         """Every own type, by id."""
         self._grow(len(self._words))
@@ -229,7 +169,7 @@ class Spec:
             BtfError: a record on the way to it, or its own, is malformed.
         """
         if type_id.__class__ is not int:
-            type_id = _as_id(type_id)
+            type_id = as_number(type_id)
         if type_id >= self.first_id:
             index = type_id - self.first_id
             if index >= len(self._starts):
@@ -351,7 +291,7 @@ class Spec:
     def _tag_names(self, of: Type | int, component: int, attribute: bool) -> tuple[str, ...]:
         from .tags import tag_names
 
-        component = _as_id(component)
+        component = as_number(component)
         type_id = self._id_of(of)
         below: tuple[str, ...] = ()
         if self.base is not None and type_id < self.first_id:
@@ -375,348 +315,7 @@ class Spec:
 
     # --- raw access: what the relocator and the loader use --------------------------------------
 
-    def locate(self, type_id: int) -> tuple[memoryview, int]:
-        """The record of a type: the words that it lies in, and the index of its first word.
-
-        Raises:
-            TypeNotFoundError: no type has that id.
-        """
-        if type_id.__class__ is not int:
-            type_id = _as_id(type_id)
-        if type_id >= self.first_id:
-            index = type_id - self.first_id
-            if index >= len(self._starts):
-                self._grow_to_index(index)
-            return self._words, self._starts[index]
-        if self.base is not None and type_id > 0:
-            return self.base.locate(type_id)
-        raise TypeNotFoundError(f"{self._label}: no type has id {type_id}", name=type_id)
-
-    def string(self, offset: int) -> str:
-        """The string at an offset of a `name_off` field, in this spec or its base.
-
-        Raises:
-            BtfError: the offset is out of range, or is not where a string starts.
-        """
-        found = self.string_bytes(_as_id(offset))
-        if len(found) > _USUAL_NAME:
-            text = self._long_names.get(found)
-            if text is None:
-                text = self._long_names[found] = found.decode("utf-8", "backslashreplace")
-            return text
-        try:
-            return found.decode()
-        except UnicodeDecodeError:
-            return found.decode("utf-8", "backslashreplace")
-
-    def string_bytes(self, offset: int) -> bytes:
-        """`string`, undecoded."""
-        own = offset - self._first_string
-        if 0 < own < self._strings_length:
-            at = self._strings_at + own
-            piece = self._data[at - 1 : at + _USUAL_NAME]
-            if piece[0]:
-                raise BtfError(f"string offset {offset} is not the start of a string", source=self._label)
-            end = piece.find(b"\0", 1)
-            return piece[1:end] if end > 0 else self._long_string(at)
-        if own > 0:
-            raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
-        if offset == 0:
-            return b""
-        if self.base is None:
-            raise BtfError(f"string offset {offset} is negative", source=self._label)
-        if own < 0:
-            return self.base.string_bytes(offset)
-        if not self._strings_length:
-            raise BtfError(f"string offset {offset} is beyond the end of the strings", source=self._label)
-        return self._long_string(self._strings_at)  # the first string of a split spec
-
-    def _long_string(self, at: int) -> bytes:
-        """The string at a byte of the blob, however long it is: kept, as a thousand types may have that name."""
-        known = self._long_strings.get(at)
-        if known is not None:
-            return known
-        data, length = self._data, _USUAL_NAME
-        while True:
-            piece: bytes = data[at : at + length]
-            end = piece.find(b"\0")
-            if end >= 0:
-                return self._long_strings.setdefault(at, piece[:end])
-            length *= 4
-
-    def strings_at(self, offsets: Iterable[int]) -> list[bytes]:
-        """`string_bytes` for many offsets at once, which is faster."""
-        first, length, start, data = self._first_string - 1, self._strings_length - 1, self._strings_at - 1, self._data
-        found: list[bytes] = []
-        for offset in offsets:
-            at = offset - first
-            if 1 < at <= length:
-                at += start
-                piece = data[at - 1 : at + _USUAL_NAME]
-                end = piece.find(b"\0", 1)
-                if end > 0 and not piece[0]:
-                    found.append(piece[1:end])
-                    continue
-            found.append(self.string_bytes(offset))
-        return found
-
-    @property
-    def strings_end(self) -> int:
-        """The string offset after the last string of this spec: where a split spec's own strings would start."""
-        return self._first_string + self._strings_length
-
-    def own_strings(self) -> bytes:
-        """A copy of the string section; offset 0 of it is ``strings_end - len()``."""
-        found: bytes = self._data[self._strings_at : self._strings_at + self._strings_length]
-        return found
-
-    def each_string(self) -> Iterator[tuple[bytes, int]]:
-        """Every string with its offset, the base's first."""
-        if self.base is not None:
-            yield from self.base.each_string()
-        at = self._first_string
-        for text in self.own_strings().split(b"\0")[:-1]:
-            yield text, at
-            at += len(text) + 1
-
-    def string_offsets(self, name: bytes) -> list[int]:
-        """Every offset at which `name` stands as a whole string; base strings first."""
-        return [*(self.base._offsets_of(name) if self.base is not None else ()), *self._each_own_offset(name)]
-
-    def _offsets_of(self, name: bytes) -> tuple[int, ...]:
-        """`string_offsets`, remembered: what many splits ask their base."""
-        known = self._name_offsets
-        if known is None or len(known) >= _REMEMBERED_NAMES:
-            known = self._name_offsets = {}
-        found = known.get(name)
-        if found is None:
-            found = known[name] = tuple(self.string_offsets(name))
-        return found
-
-    def _each_own_offset(self, name: bytes) -> Iterator[int]:
-        if b"\0" in name:
-            return
-        start, end = self._strings_at, self._strings_at + self._strings_length
-        needle = name + b"\0"
-        if self._data[start : start + len(needle)] == needle:
-            yield self._first_string
-        needle = b"\0" + needle
-        at = self._find(needle, start, end)
-        while at >= 0:
-            yield self._first_string + at + 1 - start
-            at = self._find(needle, at + 1, end)
-
-    def _find(self, needle: bytes, start: int, end: int) -> int:
-        """The first place of some bytes in a part of the blob, -1 if there is none."""
-        if isinstance(self._data, bytes):
-            return find(self._data, needle, start, end)
-        if self._memory is None:
-            self._memory = Memory(self.raw)
-        return self._memory.find(needle, start, end)
-
-    def ids_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
-        """The ids of all own types of that exact name, ascending; no type object is made.
-
-        Args:
-            name: the name, undecoded.
-            kinds: only types of these kinds, which is faster; None for all.
-        """
-        return [self._id_at(position) for position in self._positions_by_name(name, kinds)]
-
-    def ids_by_essential_name(self, essential: bytes, kinds: Collection[int] | None = None) -> list[int]:
-        """`ids_by_name` for all own types whose name without flavour is `essential`."""
-        flavours = self._flavour_offsets(essential)
-        exact = bool(essential) and essential_bytes(essential) == essential
-        if len(flavours) > _MANY_FLAVOURS:
-            offsets = {*flavours, *(self.string_offsets(essential) if exact else ())}
-            return [self._id_at(position) for position in self._positions_of_many(offsets, kinds)]
-        found = set(self._positions_by_name(essential, kinds)) if exact else set()
-        for offset in flavours:
-            found.update(self._positions_of(offset, kinds))
-        return [self._id_at(position) for position in sorted(found)]
-
-    def _positions_of_many(self, offsets: set[int], kinds: Collection[int] | None) -> list[int]:
-        """The records whose name_off is one of `offsets`, in one pass over all records."""
-        self._grow(len(self._words))
-        words = self._words
-        return [
-            position
-            for position in self._starts
-            if words[position] in offsets and (kinds is None or words[position + 1] >> KIND_SHIFT & KIND_MASK in kinds)
-        ]
-
-    def _flavour_offsets(self, essential: bytes) -> list[int]:
-        """The offsets of all strings that are `essential` with a flavour."""
-        if self._flavours is None:
-            self._flavours = self._find_flavours()
-        found = self._flavours.get(essential, [])
-        return self.base._flavour_offsets(essential) + found if self.base is not None else found
-
-    def _find_flavours(self) -> dict[bytes, list[int]]:
-        start, end = self._strings_at, self._strings_at + self._strings_length
-        flavours: dict[bytes, list[int]] = {}
-        at = self._find(b"___", start, end)
-        while at >= 0:
-            before, back = b"", _USUAL_NAME
-            while (first := before.rfind(b"\0")) < 0 and len(before) < at - start:
-                before, back = self._data[max(start, at - back) : at], 4 * back
-            first = at - len(before) + first + 1
-            name = self._long_string(first)
-            essential = essential_bytes(name)
-            if essential != name:
-                flavours.setdefault(essential, []).append(self._first_string + first - start)
-            at = self._find(b"___", first + len(name), end)
-        return flavours
-
-    def _positions_by_name(self, name: bytes, kinds: Collection[int] | None = None) -> list[int]:
-        if not name:
-            return self._anonymous_positions(kinds)
-        # Writers of BTF keep each string once. A table large enough for the difference to be felt is a kernel's: there
-        # the search ends with the first copy that names a type; in smaller ones every copy counts.
-        every = self._strings_length <= _SMALL_STRINGS
-        base = self.base._offsets_of(name) if self.base is not None else ()
-        if every and not base:  # most modules lack it
-            start = self._strings_at
-            if self._find(name, start, start + self._strings_length) < 0:
-                return []
-        own = self._each_own_offset(name)
-        found: list[int] = []
-        offsets = chain(base, own)
-        for tried, offset in enumerate(offsets):
-            if tried == _MANY_FLAVOURS:  # somebody wrote it down very often
-                return sorted({*found, *self._positions_of_many({offset, *offsets}, kinds)})
-            found += self._positions_of(offset, kinds)
-            if found and not every and tried >= len(base):
-                break
-        return sorted(found)
-
-    def _anonymous_positions(self, kinds: Collection[int] | None) -> list[int]:
-        self._grow(len(self._words))
-        words = self._words
-        return [
-            position
-            for position in self._starts
-            if not self.string_bytes(words[position])
-            and (kinds is None or words[position + 1] >> KIND_SHIFT & KIND_MASK in kinds)
-        ]
-
-    def _positions_of(self, offset: int, kinds: Collection[int] | None = None) -> list[int]:
-        """The records whose name_off is `offset`: candidates by search, proved by `_starts`."""
-        if self._word_memory is None:
-            self._word_memory = Memory(self._words.cast("B"))
-        words = self._words
-        if kinds is None:
-            kinds = self._kinds_with_names
-        return [
-            at
-            for at in self._word_memory.words_equal(offset, 0, len(words) - 1)  # the info word follows
-            if words[at + 1] >> KIND_SHIFT & KIND_MASK in kinds and self._is_start(at)
-        ]
-
-    @property
-    def _kinds_with_names(self) -> Collection[int]:
-        return [kind for kind in range(1, max(len(self._layout), len(RECORD_WORDS) + 1)) if kind not in _NAMELESS]
-
-    def _is_start(self, position: int) -> bool:
-        if position >= self._frontier:
-            self._grow(position + 1)
-        index = bisect_left(self._starts, position)
-        return index < len(self._starts) and self._starts[index] == position
-
-    def _id_at(self, position: int) -> int:
-        return self.first_id + bisect_left(self._starts, position)
-
     # --- growing -------------------------------------------------------------------------------
-
-    @property
-    def _label(self) -> str:
-        return self.name or "BTF"
-
-    @property
-    def _layout(self) -> tuple[tuple[int, int], ...]:
-        if self._sections.layout or self.base is None:
-            return self._sections.layout
-        return self.base._layout
-
-    def _grow_to_index(self, index: int) -> None:
-        """Find at least `index` + 1 records, in steps, or fail."""
-        total = len(self._words)
-        while index >= len(self._starts) and self._frontier < total:
-            missing = index + 1 - len(self._starts)
-            try:
-                self._grow(min(total, self._frontier + 3 * missing + 64))
-            except BtfError:
-                if index >= len(self._starts):  # else the fault lies behind what was asked for
-                    raise
-        if index >= len(self._starts):
-            type_id = index + self.first_id
-            raise TypeNotFoundError(
-                f"{self._label}: no type has id {type_id}, the last one is {self.first_id + len(self._starts) - 1}",
-                name=type_id,
-            )
-
-    def _grow(self, limit: int) -> None:
-        """Find every record that starts before the word index `limit`; at a malformed one, keep what is before it."""
-        while self._frontier < limit:
-            with self._lock:
-                if self._frontier < limit:
-                    self._grow_piece(min(limit, self._frontier + _PIECE))
-
-    def _grow_piece(self, limit: int) -> None:
-        words, sizes, starts, position = self._words, self._sizes, list[int](), self._frontier
-        # window[position] is the info word of the record at position; IndexError is the end
-        window = words[1 : limit + 1]
-        fault: BtfError | None = None
-        while fault is None:
-            try:
-                while True:
-                    starts.append(position)
-                    position += sizes[window[position]]
-            except KeyError:
-                starts.pop()
-                try:
-                    index = len(self._starts) + len(starts)
-                    sizes[window[position]] = self._record_words(window[position], position, index)
-                except BtfError as error:
-                    fault = error
-            except IndexError:
-                starts.pop()
-                break
-        if fault is None and (position > len(words) or (position < limit and position != len(words))):
-            if position > len(words):
-                position = starts.pop()
-            fault = BtfError(
-                f"truncated: the record of type {self.first_id + len(self._starts) + len(starts)} runs past the end"
-                " of the types",
-                source=self._label,
-                offset=self._sections.types + 4 * position,
-            )
-        if self._starts:
-            self._starts.extend(array("I", starts))
-        else:
-            self._starts = array("I", starts)
-        self._frontier = position
-        if fault is not None:
-            raise fault
-
-    def _record_words(self, info: int, position: int, index: int) -> int:
-        """The length of a record with this info word, in words."""
-        kind = info >> KIND_SHIFT & KIND_MASK
-        vlen = info & VLEN_MASK
-        known = RECORD_WORDS.get(kind)
-        if known is not None:
-            return 3 + known[0] + known[1] * vlen
-        layout = self._layout
-        if 0 < kind < len(layout):
-            extra, entry = layout[kind]
-            if extra % 4 == 0 and entry % 4 == 0:
-                return 3 + extra // 4 + entry // 4 * vlen
-        raise BtfError(
-            f"type {self.first_id + index} has the unknown kind {kind_name(kind)},"
-            " and no layout section tells its length",
-            source=self._label,
-            offset=self._sections.types + 4 * position,
-        )
 
     def _type_at(self, position: int) -> Type:
         found = self._types.get(position)
@@ -724,19 +323,6 @@ class Spec:
             inflate(self, (position,))
             found = self._types[position]
         return found
-
-    def kind_of(self, type_id: int) -> int:
-        """The kind of a type by id, without making an object; 0 for void."""
-        if type_id == 0:
-            return Kind.VOID
-        words, position = self.locate(type_id)
-        return words[position + 1] >> KIND_SHIFT & KIND_MASK
-
-
-def _as_id(number: object) -> int:
-    if not isinstance(number, int):
-        raise InputError(f"{number!r} is no number of a type, a part or a string")
-    return int(number)
 
 
 def check_spec(value: object) -> None:

@@ -182,6 +182,17 @@ def follow(reference: Reference, spec: Spec | None) -> Type:
     return found
 
 
+def as_number(number: object) -> int:
+    """A number of a type, a part or a string, as an int.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(number, int):
+        raise InputError(f"{number!r} is no number of a type, a part or a string")
+    return int(number)
+
+
 def check_type(of: object) -> None:
     """Refuse what is no type.
 
