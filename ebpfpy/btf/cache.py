@@ -17,7 +17,7 @@ from ebpfpy.errors import BtfError, KernelError, NotFoundError
 
 from .handle import Handle, iter_handles
 from .load import kernel_module_names, load_kernel_module_spec, load_kernel_spec
-from .source import SYSFS
+from .source import SYSFS, read_sysfs
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -58,6 +58,11 @@ class Cache:
                 self._kernel = load_kernel_spec()
             return self._kernel
 
+    @property
+    def kernel_is_read(self) -> bool:
+        """Whether anybody has asked for `kernel` yet."""
+        return self._kernel is not None
+
     def module(self, name: str) -> Spec:
         """The types of a loaded module, split on `kernel`'s.
 
@@ -76,6 +81,19 @@ class Cache:
             if identity is not None and len(spec.raw) <= self._modules.maxsize:
                 self._modules[name] = (identity, spec)
             return spec
+
+    def module_bytes(self, name: str) -> bytes:
+        """A loaded module's BTF as it is, for which the kernel's types are not needed.
+
+        Raises:
+            OSError: it is not loaded, or has no BTF.
+        """
+        with self._lock:
+            known = self._modules.get(name)
+            if known is not None and known[0] == _identity(name):
+                return bytes(known[1].raw)
+        found: bytes = read_sysfs(f"{SYSFS}/{name}")
+        return found
 
     def module_names(self) -> tuple[str, ...]:
         """The names of all modules that have BTF right now."""

@@ -18,6 +18,7 @@ from ebpfpy.sys import ProgramType
 from . import lacking, structops, verifierlog
 from .program import Program
 from .programtarget import find_in_program
+from .quicktarget import QuickTargets
 from .target import AttachTarget, find_target, needs_target
 
 if TYPE_CHECKING:
@@ -73,11 +74,13 @@ class ProgramLoader:
         self._token_fd = token_fd
         self._relocators: dict[str | None, core.Relocator] = {}
         self._handles: dict[str, btf.Handle] = {}
+        self._quick = QuickTargets(cache, token_fd)
 
     def __enter__(self) -> ProgramLoader:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._quick.close()
         for handle in self._handles.values():
             handle.close()
         self._handles.clear()
@@ -130,7 +133,7 @@ class ProgramLoader:
             return target, {"expected_attach_type": number, **self._in_kernel(target)}
         if spec.type in (ProgramType.TRACING, ProgramType.LSM) and needs_target(spec.attach_type):
             assert spec.attach_type is not None
-            target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module)
+            target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module, quick=self._quick)
             return target, {"expected_attach_type": expected, **self._in_kernel(target)}
         return None, {"expected_attach_type": expected}
 

@@ -6,8 +6,11 @@ first hit never wins by luck. Types that a user supplies for CO-RE are never use
 kernel.
 
 What is looked for depends on the attach type: a function (fentry, fexit, fmod_ret), the function ``bpf_lsm_NAME``,
-the function ``bpf_iter_NAME``, or the typedef ``btf_trace_NAME`` of a tracepoint. A module's BTF may repeat such a
-typedef of the kernel's, so for tracepoints the kernel's own answers first.
+the function ``bpf_iter_NAME``, or the typedef ``btf_trace_NAME`` of a tracepoint. For all but the first the kernel's
+own answers first: there it is a hook, and what a module has of that name (its BTF may repeat such a typedef) is none.
+
+The kernel is asked first (`quicktarget`), which saves walking over its types. Only where that gives no answer are they
+searched here, which also tells what is wrong.
 
 Before Linux 6.4 (commit 31bf1dbccfb0, "bpf: Fix attaching fentry/fexit/fmod_ret/lsm to modules") the kernel takes the
 address of a module's function by the bare name, from the first symbol of that name anywhere: asked for
@@ -34,10 +37,13 @@ from ebpfpy.errors import (
 )
 from ebpfpy.sys import AttachType
 
+from .quicktarget import VMLINUX
+
 if TYPE_CHECKING:
     from ebpfpy import btf
 
-VMLINUX = "vmlinux"
+    from .quicktarget import QuickTargets
+
 _LISTED = 8  # modules that a message names; the error has all of them
 
 _PREFIXES = {
@@ -75,7 +81,14 @@ def needs_target(attach_type: AttachType | None) -> bool:
     return attach_type in _PREFIXES
 
 
-def find_target(cache: btf.Cache, attach_type: AttachType, name: str, module: str | None = None) -> AttachTarget:
+def find_target(
+    cache: btf.Cache,
+    attach_type: AttachType,
+    name: str,
+    module: str | None = None,
+    *,
+    quick: QuickTargets | None = None,
+) -> AttachTarget:
     """Find an attach target in the running kernel.
 
     Args:
@@ -83,6 +96,7 @@ def find_target(cache: btf.Cache, attach_type: AttachType, name: str, module: st
         attach_type: says what kind of thing is looked for.
         name: of the function, LSM hook, iterator or tracepoint.
         module: search only there; "vmlinux" for the kernel itself; None for everywhere.
+        quick: asks the kernel first; None: all types are searched here.
 
     Raises:
         TargetNotFoundError: nothing answers to the name.
@@ -93,12 +107,16 @@ def find_target(cache: btf.Cache, attach_type: AttachType, name: str, module: st
     wanted = (prefix + name).encode()
     if not name:
         raise TargetNotFoundError("the section's name says no attach target", name=name, module=module)
+    if quick is not None:
+        answer = quick.find(wanted, kind, module, is_hook=bool(prefix))
+        if answer is not None:
+            return AttachTarget(name, *answer)
     if module is not None:
         target = _find_in_module(cache, prefix, kind, name, module)
         _check_reachable(cache, target, wanted, kind)
         return target
     found = _matches(cache.kernel(), wanted, kind, name, None)
-    if not found or kind == Kind.FUNC:
+    if not found or not prefix:
         found += _matches_in_modules(cache, wanted, kind, name)
     if not found:
         raise _nowhere(cache, prefix, kind, name)

@@ -1,0 +1,125 @@
+"""Attach targets by the kernel's own search, where its answer can only be the right one.
+
+The kernel answers at once (`ebpfpy.btf.kernelsearch`), and takes the first type of a name. The rule of `target` is that
+a name found in two places is an error, so an answer counts only if there is no second place:
+
+* A hook (tp_btf, LSM, an iterator) has a name that the kernel's linker has seen to it is there once, and the kernel's
+  own comes before any module's: an answer from the kernel's own types counts as it is. Nothing is read.
+* Any other function may be there twice: two files of the kernel may each have a static function of that name, and
+  modules have what they like. So the bytes of the kernel's BTF and of each module's are searched for the name
+  (`ebpfpy.btf.namesakes`): that reads the files (a mapped kernel costs nothing), but walks over no record. One bearer
+  of the name at most, and the answer counts.
+* A module's answer counts if its BTF object is that of the module which is loaded now.
+
+Whenever something is missing, doubtful or refused (a kernel before 5.14, a policy, a name that is there twice) there is
+no answer here, and `target` looks for itself: it finds what is found here, or says why not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ebpfpy.btf.kernelsearch import KernelSearch
+from ebpfpy.btf.namesakes import Namesakes
+from ebpfpy.errors import BtfError, EbpfError, UnsupportedError
+
+if TYPE_CHECKING:
+    from ebpfpy import btf
+    from ebpfpy.btf.kinds import Kind
+
+VMLINUX = "vmlinux"
+
+
+class QuickTargets:
+    """Looks up targets for one load: modules are those that are there when the first function is asked for.
+
+    A context manager, which owns the program that asks the kernel.
+
+    Args:
+        cache: the running kernel's types.
+        token_fd: descriptor of a BPF token, or 0.
+    """
+
+    def __init__(self, cache: btf.Cache, token_fd: int = 0) -> None:
+        self._cache = cache
+        self._search: KernelSearch | None = KernelSearch(token_fd)
+        self._namesakes: Namesakes | None = None
+
+    def find(self, name: bytes, kind: Kind, module: str | None, *, is_hook: bool) -> tuple[int, str | None] | None:
+        """The type id of a target, and the module that has it (None: the kernel).
+
+        Args:
+            name: of the type.
+            kind: of the type.
+            module: the only place where it may be; "vmlinux" for the kernel itself; None for anywhere.
+            is_hook: there cannot be two of that name in the kernel, and none in a module counts beside it.
+
+        Returns:
+            None where only looking for oneself can tell.
+        """
+        if self._search is None:
+            return None
+        try:
+            found = self._search.find(name, kind)
+        except UnsupportedError:
+            self.close()
+            return None
+        if found is None:
+            return None
+        if found.module is None:
+            place = None
+            fits = module in (None, VMLINUX) and (is_hook or self._bearers(name, kind, module) == [VMLINUX])
+        else:
+            with found.module as handle:
+                place = handle.info.name
+                fits = (module is None or module.replace("-", "_") == place) and self._bearers(name, kind, None) == [
+                    place
+                ]
+                fits = fits and self._is_loaded(handle)
+        return (found.type_id, place) if fits else None
+
+    def _bearers(self, name: bytes, kind: Kind, module: str | None) -> list[str]:
+        """The places that have a type of that name, as often as they have one; of `VMLINUX` alone if that is asked."""
+        try:
+            if self._namesakes is None:
+                self._namesakes = self._read()
+            places = [VMLINUX] * self._namesakes.in_kernel(name, kind)
+            if module is None:
+                for each, count in self._namesakes.in_modules(name, kind).items():
+                    places += [each] * count
+        except EbpfError:
+            return []
+        return places
+
+    def _read(self) -> Namesakes:
+        found = Namesakes(self._cache.kernel())
+        for module in self._cache.module_names():
+            try:
+                found.add_module(module, self._cache.module_bytes(module))
+            except (
+                BtfError,
+                LookupError,
+                OSError,
+            ):  # it has just gone, or is malformed: it is not the one that is meant
+                continue
+        return found
+
+    def _is_loaded(self, handle: btf.Handle) -> bool:
+        """Whether a module's BTF object is that of the module which is loaded now."""
+        try:
+            with self._cache.module_handle(handle.info.name) as now:
+                return now.info.id == handle.info.id
+        except EbpfError:
+            return False
+
+    def close(self) -> None:
+        """Let go of the program that asks the kernel; from now on there are no answers."""
+        if self._search is not None:
+            self._search.close()
+            self._search = None
+
+    def __enter__(self) -> QuickTargets:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
