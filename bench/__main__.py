@@ -8,7 +8,8 @@ Every time is processor time, and the median of alternating runs. Rows:
   compiled bytecode;
 * memory that opening the kernel's BTF and finding ten structs adds to the interpreter;
 * relocating an object with hundreds of relocations, the first and the next time in a process, beside libbpf;
-* loading an object of thirty programs, the first and the next time, beside libbpf (`bench.loading`);
+* loading an object of thirty programs, the first and the next time, and finding what to attach to, beside libbpf
+  (`bench.loading`);
 * types as objects (`bench.types`), a kernel's types written (`bench.writing`) and printed as C (`bench.cheader`), and
   every module of a distribution's kernel at once (`bench.modules`).
 
@@ -84,7 +85,7 @@ def main(chosen: Sequence[str] = ()) -> int:
         if "relocate" in wanted:
             rows += relocating(kernel, peer)
         if "load" in wanted:
-            rows += loading.rows(peer)
+            rows += loading.rows(kernel, peer)
         if "types" in wanted:
             rows += types.rows(kernel, peer)
         if "writing" in wanted:

@@ -15,15 +15,18 @@ from bench.timing import Row, side_by_side
 if TYPE_CHECKING:
     from bench.peer import Libbpf
 
+FUNC = 12
+FUNCTION, TRACEPOINT = "do_nanosleep", "sched_switch"
 TESTDATA = Path(__file__).parents[1] / "testdata"
 THIRTY = TESTDATA / "thirty.bpf.o"
 PLAIN = TESTDATA / "thirty_plain.bpf.o"
 
 
-def rows(peer: Libbpf | None) -> list[Row]:
+def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:
     """The rows about loading; none where the kernel refuses the objects.
 
     Args:
+        kernel: raw BTF of the running kernel.
         peer: libbpf, beside which is measured; None leaves it out.
     """
     import ebpfpy
@@ -37,6 +40,35 @@ def rows(peer: Libbpf | None) -> list[Row]:
     return [
         *_loads(peer, THIRTY, "30 programs, CO-RE", first=1.5, second=1.0),
         *_loads(peer, PLAIN, "30 programs, no CO-RE", first=None, second=None),
+        *_targets(kernel, peer),
+    ]
+
+
+def _targets(kernel: Path, peer: Libbpf | None) -> list[Row]:
+    """What a program without CO-RE relocations saves when the kernel is asked for its target."""
+    from ebpfpy import btf
+    from ebpfpy.loader import find_target
+    from ebpfpy.loader.quicktarget import QuickTargets
+    from ebpfpy.sys import AttachType
+
+    def asking(attach_type: AttachType, name: str) -> object:
+        cache = btf.Cache()
+        with QuickTargets(cache) as quick:
+            return find_target(cache, attach_type, name, quick=quick)
+
+    runs = [
+        lambda: asking(AttachType.TRACE_FENTRY, FUNCTION),
+        lambda: asking(AttachType.TRACE_RAW_TP, TRACEPOINT),
+        lambda: find_target(btf.Cache(), AttachType.TRACE_FENTRY, FUNCTION),
+    ]
+    if peer is not None:
+        runs.append(lambda: peer.open_and_find(str(kernel), FUNCTION, FUNC))
+    taken = side_by_side(*runs)
+    theirs = taken[3] if peer is not None else None
+    return [
+        Row(f"attach target {FUNCTION}, kernel asked", taken[0], theirs, "ms", 2),
+        Row(f"  tracepoint {TRACEPOINT}, kernel asked", taken[1], None, "ms", 1),
+        Row(f"  {FUNCTION}, types walked over", taken[2], theirs, "ms", None),
     ]
 
 

@@ -22,12 +22,12 @@ class Libbpf:
         self._lib.libbpf_set_print(None)
         self.version = self._lib.libbpf_version_string().decode()
 
-    def open_and_find(self, path: str, name: str) -> int:
-        """Read raw BTF and find one struct; its id."""
+    def open_and_find(self, path: str, name: str, kind: int = STRUCT) -> int:
+        """Read raw BTF and find one type, a struct for example; its id."""
         btf = self._lib.btf__parse_raw(path.encode())
         if not btf:
             raise OSError(f"libbpf cannot read {path}")
-        found: int = self._lib.btf__find_by_name_kind(btf, name.encode(), STRUCT)
+        found: int = self._lib.btf__find_by_name_kind(btf, name.encode(), kind)
         self._lib.btf__free(btf)
         return found
 
