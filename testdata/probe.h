@@ -13,9 +13,7 @@
 #include <bpf/bpf_tracing.h>
 
 /* Makes every access to the structure's members a CO-RE relocation. */
-#ifndef KERNEL_TYPE
 #define KERNEL_TYPE __attribute__((preserve_access_index))
-#endif
 
 #define TASK_COMM_LEN 16
 

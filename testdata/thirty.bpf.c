@@ -6,15 +6,12 @@
  * thirty_plain.bpf.o is the same without CO-RE, and reads kernel memory at places that mean nothing.
  * Trigger: loaded only. Nothing in it needs more than Linux 5.10.
  */
-#ifdef PLAIN
-#define KERNEL_TYPE
-#define READ BPF_PROBE_READ
-#else
-#define READ BPF_CORE_READ
-#endif
 #include <linux/ptrace.h>
 #include <linux/bpf_perf_event.h>
-#include "probe.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -24,7 +21,29 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 
+#ifdef PLAIN
+#define KERNEL_TYPE
+#define READ BPF_PROBE_READ
+#else
+#define KERNEL_TYPE __attribute__((preserve_access_index))
+#define READ BPF_CORE_READ
+#endif
+
+#define TASK_COMM_LEN 16
+
 char LICENSE[] SEC("license") = "GPL";
+
+struct mm_struct {
+	unsigned long total_vm;
+} KERNEL_TYPE;
+
+struct task_struct {
+	int pid;
+	int tgid;
+	struct task_struct *real_parent;
+	struct mm_struct *mm;
+	char comm[TASK_COMM_LEN];
+} KERNEL_TYPE;
 
 struct qstr {
 	const unsigned char *name;
@@ -240,7 +259,7 @@ static __noinline int account(struct flow *flow, __u64 bytes)
 static __always_inline struct event *begin(__u32 kind)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	__u32 pid = current_pid();
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct event *event;
 
 	if (wanted_pid && pid != wanted_pid)
