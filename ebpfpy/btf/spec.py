@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError
 
+from .derived import Derived, forget_derived
 from .header import read_header
 from .inflate import inflate
 from .kept import Kept
@@ -45,6 +46,7 @@ _LONG_NAMES = frozenset(
 )  # fmt: skip
 
 
+_SHOWN_IDS = 10
 _TOGETHER = 256  # types that a walk makes at a time
 _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
     cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
@@ -71,7 +73,7 @@ class Spec(NameTable):
     """Members, parameters, ... by the position of their type."""
     _texts = Kept[int, str]()
     """Names of members, parameters and enumerators: the same for many."""
-    derived = Kept[Any, Any]()
+    derived = Derived()
     """What higher floors worked out from these types and want to find again; keyed by their own classes."""
 
     def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
@@ -106,9 +108,14 @@ class Spec(NameTable):
 
     @property
     def pointer_size(self) -> int:
-        """Bytes of a pointer: the base's, else guessed from the size of ``long``, else 8. May be set to 4 or 8."""
+        """Bytes of a pointer: the base's, else guessed from the size of ``long``, else 8.
+
+        May be set to 4 or 8, for this spec and for all splits on it that have not been set themselves.
+        """
         if self._pointer_size is None:
-            self._pointer_size = self.base.pointer_size if self.base is not None else self.size_of_long() or 8
+            if self.base is not None:
+                return self.base.pointer_size  # asked each time: it may be set there
+            self._pointer_size = self.size_of_long() or 8
         return self._pointer_size
 
     @pointer_size.setter
@@ -116,7 +123,7 @@ class Spec(NameTable):
         if not isinstance(size, int) or size not in (4, 8):
             raise InputError(f"a pointer has 4 or 8 bytes, not {size!r}")
         self._pointer_size = size
-        self.derived.clear()
+        forget_derived(self)
 
     def size_of_long(self) -> int | None:
         """Bytes of the own type ``long`` (4 or 8), by which the size of a pointer is guessed; None without one."""
@@ -252,7 +259,10 @@ class Spec(NameTable):
         what = f"{cls.__name__.lower()} {name!r}" if cls is not Type else repr(name)
         if found:
             ids = tuple(self.type_id(t) for t in found)
-            raise AmbiguousTypeError(f"{self._label}: {len(ids)} types answer to {what}: ids {ids}", name=name, ids=ids)
+            shown = ", ".join(map(str, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
+            raise AmbiguousTypeError(
+                f"{self._label}: {len(ids)} types answer to {what}: ids {shown}", name=name, ids=ids
+            )
         near = self.near_names(name)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise TypeNotFoundError(f"{self._label}: no {what}{hint}", name=name, near=near)

@@ -7,6 +7,7 @@ import io
 import lzma
 import pickle
 import random
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,21 @@ def test_a_pickled_spec_and_a_deep_copy_keep_types_names_and_bases(base: btf.Spe
         own = other.type_by_name("own", btf.Struct)
         assert own.members[0].type is other.base.type_by_id(1)
         assert own.spec is other
+
+
+def test_the_pointer_size_of_a_base_reaches_splits_that_were_asked_before(base: btf.Spec) -> None:
+    holder = btf.Struct("own", 16, (btf.Member("p", btf.Pointer(INT)), btf.Member("q", btf.Pointer(INT), 64)))
+    split, other = split_on(base, holder), split_on(base, holder)
+    upper = split_on(split, holder)
+    other.pointer_size = 8  # set there, so it stays
+    own, above, kept = (spec.type_by_name("own", btf.Struct) for spec in (split, upper, other))
+    data = struct.pack("<QQ", 0x1_0000_0002, 3)
+    for of in (own, above, kept):
+        assert btf.decode(of, data) == {"p": 0x1_0000_0002, "q": 3}
+    base.pointer_size = 4
+    assert (split.pointer_size, upper.pointer_size, other.pointer_size) == (4, 4, 8)
+    assert btf.decode(own, data) == btf.decode(above, data) == {"p": 2, "q": 3}
+    assert btf.decode(kept, data) == {"p": 0x1_0000_0002, "q": 3}
 
 
 def test_specs_pickled_together_share_their_base(base: btf.Spec) -> None:
