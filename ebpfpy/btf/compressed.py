@@ -26,6 +26,8 @@ MAX_SIZE = 1 << 30
 _BEGINNING = 1 << 16
 _ENOUGH = 1024
 """Bytes by which everything is recognised."""
+_MOST_STREAMS = 1024
+"""In one file; each is found behind the one before it, in a copy of all that is left."""
 
 
 def _xz() -> Any:
@@ -122,7 +124,8 @@ def unpack(
     """What is in compressed bytes.
 
     Args:
-        data: all of them. Behind their end may be zeros, and nothing else.
+        data: all of them: one stream or several, as ``cat a.xz b.xz`` and tools that pack in parallel make them. Behind
+            each may be zeros, and nothing else.
         form: their format.
         source: what they are called in errors.
         wanted: is shown the first bytes, 64 KiB at most, before the others are unpacked; what it raises goes through.
@@ -131,17 +134,27 @@ def unpack(
         BtfError: they are damaged or cut short, there is something behind their end, or more than `MAX_SIZE` in them.
         UnsupportedError: nobody here knows the format.
     """
+    found = bytearray()
+    behind: Any = data
     try:
-        decompressor = form.open()
-        found = bytearray(decompressor.decompress(data, _BEGINNING))
-        if wanted is not None and (len(found) >= _ENOUGH or decompressor.eof):
-            wanted(memoryview(bytes(found)))
-        if not decompressor.eof:
-            found += decompressor.decompress(b"", MAX_SIZE + 1 - len(found))
-        if len(found) > MAX_SIZE:
-            raise BtfError(f"{form.name}: unpacks to more than {MAX_SIZE} bytes", source=source)
-        if not decompressor.eof:
-            raise BtfError(f"{form.name}: the compressed data is cut short", source=source, offset=len(data))
+        for _ in range(_MOST_STREAMS):
+            decompressor = form.open()
+            found += decompressor.decompress(behind, min(_BEGINNING, MAX_SIZE + 1 - len(found)))
+            more = decompressor.eof and _next_stream(decompressor.unused_data, form)
+            if wanted is not None and (len(found) >= _ENOUGH or (decompressor.eof and not more)):
+                wanted(memoryview(bytes(found[:_BEGINNING])))
+                wanted = None
+            if not decompressor.eof and len(found) <= MAX_SIZE:
+                found += decompressor.decompress(b"", MAX_SIZE + 1 - len(found))
+            if len(found) > MAX_SIZE:
+                raise BtfError(f"{form.name}: unpacks to more than {MAX_SIZE} bytes", source=source)
+            if not decompressor.eof:
+                raise BtfError(f"{form.name}: the compressed data is cut short", source=source, offset=len(data))
+            behind = more or _next_stream(decompressor.unused_data, form)
+            if not behind:
+                break
+        else:
+            raise BtfError(f"{form.name}: more than {_MOST_STREAMS} compressed streams in one file", source=source)
         behind = decompressor.unused_data
     except BtfError as error:
         if error.source is not None or source is None:
@@ -158,6 +171,13 @@ def unpack(
             offset=len(data) - len(behind),
         )
     return bytes(found)
+
+
+def _next_stream(behind: bytes, form: Format) -> bytes:
+    """What lies behind the end of a stream, if it is another one; zeros may lie between."""
+    if behind.startswith(b"\0"):
+        behind = behind.lstrip(b"\0")
+    return behind if behind.startswith(form.magic) else b""
 
 
 def _errors() -> tuple[type[Exception], ...]:

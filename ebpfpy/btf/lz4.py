@@ -35,7 +35,7 @@ _MAX_BLOCK = 8 << 20
 
 
 class Decompressor:
-    """One legacy frame, with the methods of the standard library's decompressors; all input comes at once."""
+    """Legacy frames, with the methods of the standard library's decompressors; all input comes at once."""
 
     def __init__(self) -> None:
         self.eof = False
@@ -59,6 +59,9 @@ class Decompressor:
         data, at = self._data, self._at
         if at == len(data):
             self.eof = True
+            return b""
+        if data[at : at + 4] == LEGACY_MAGIC:  # the next frame; no block has that size
+            self._at = at + len(LEGACY_MAGIC)
             return b""
         size = int.from_bytes(data[at : at + 4], "little")
         end = at + 4 + size

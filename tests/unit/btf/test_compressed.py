@@ -80,6 +80,35 @@ def test_bytes_behind_the_end_are_an_error_and_zeros_are_not(name: str, some: by
 
 
 @formats
+def test_several_streams_in_one_file_are_read_as_one(name: str, some: bytes) -> None:
+    pack = PACK[name]
+    pieces = [some[:100], some[100:3000], b"", some[3000:]]
+    packed = b"".join(map(pack, pieces))
+    assert bytes(btf.load_spec(packed).raw) == some
+    for behind in (b"and more.", pack(b"more")[:-3]):
+        with pytest.raises(BtfError, match=r"9 bytes lie behind the end|cut short|damaged|does not fit"):
+            btf.load_spec(packed + behind)
+    if name != "lz4":
+        assert bytes(btf.load_spec(pack(some[:100]) + bytes(4) + pack(some[100:]) + bytes(8)).raw) == some
+
+
+@formats
+def test_the_limit_counts_all_streams(name: str, some: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = PACK[name](some[:5000]) + PACK[name](some[5000:])
+    for limit in (len(some) - 1, 5000, 5001, 4999):
+        monkeypatch.setattr(compressed, "MAX_SIZE", limit)
+        with pytest.raises(BtfError, match=f"{name}: unpacks to more than {limit} bytes"):
+            btf.load_spec(packed)
+    monkeypatch.setattr(compressed, "MAX_SIZE", len(some))
+    assert bytes(btf.load_spec(packed).raw) == some
+
+
+def test_a_file_of_empty_streams_ends() -> None:
+    with pytest.raises(BtfError, match="more than 1024 compressed streams"):
+        btf.load_spec(gzip.compress(b"") * 20_000)
+
+
+@formats
 def test_damage_is_an_error_or_goes_unnoticed_where_no_checksum_is(name: str, some: bytes) -> None:
     packed = bytearray(PACK[name](some[:5000]))
     for at in range(6, len(packed), 13):
