@@ -19,6 +19,7 @@ The number of the relocation's type adds nothing to that and is not read.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from enum import Enum
 from operator import itemgetter
@@ -48,6 +49,7 @@ OPCODE_LD_IMM64 = 0x18
 OPCODE_CALL = 0x85
 PSEUDO_CALL = 1
 PSEUDO_FUNC = 4
+_IMMEDIATE = {"little": struct.Struct("<i").unpack_from, "big": struct.Struct(">i").unpack_from}
 
 
 class TargetKind(Enum):
@@ -121,9 +123,10 @@ def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> l
     for offset, _ in parts.relocations:
         if offset % 8:
             raise file.error("a relocation between two instructions", section=section, offset=offset)
-    functions = _sorted_rows(file, section, ext.functions.get(section.name, ()) if ext is not None else ())
-    lines = _sorted_rows(file, section, ext.lines.get(section.name, ()) if ext is not None else ())
-    core = _sorted_rows(file, section, ext.relocations.get(section.name, ()) if ext is not None else ())
+    name = section.name
+    functions = _sorted_rows(file, section, ext.functions.get(name, ()) if ext is not None else ())
+    lines = _sorted_rows(file, section, ext.lines.get(name, ()) if ext is not None else ())
+    core = _sorted_rows(file, section, ext.relocations.get(name, ()) if ext is not None else ())
     result: list[ObjectFunction] = []
     for symbol, end in _extents(file, section):
         start = symbol.value
@@ -189,6 +192,8 @@ class _Rows(NamedTuple, Generic[Row]):
 
 
 def _sorted_rows(file: ObjectFile, section: Section, rows: Sequence[Row]) -> _Rows[Row]:
+    if not rows:
+        return _Rows((), [])
     size = section.size
     starts = [row[0] for row in rows]
     for start in starts:
@@ -203,7 +208,7 @@ def _sorted_rows(file: ObjectFile, section: Section, rows: Sequence[Row]) -> _Ro
     return _Rows(rows, starts)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Code:
     """A section of code with its relocations: what its instructions refer to."""
 
@@ -214,9 +219,10 @@ class _Code:
 
     def targets(self, start: int, end: int) -> tuple[Target, ...]:
         """What the instructions of the function in bytes `start` to `end` refer to, sorted."""
-        first = bisect_left(self.relocations, start, key=lambda row: row[0])
-        last = bisect_left(self.relocations, end, lo=first, key=lambda row: row[0])
-        own = self.relocations[first:last]
+        own = self.relocations
+        if own and not start <= own[0][0] <= own[-1][0] < end:  # the section has other functions, too
+            first = bisect_left(own, start, key=itemgetter(0))
+            own = own[first : bisect_left(own, end, lo=first, key=itemgetter(0))]
         result = [self._relocated(offset, symbol, start, end) for offset, symbol in own]
         relocated = {offset for offset, _ in own}
         # the second half of a 64-bit load has opcode 0, so every byte found here is a call
@@ -228,7 +234,7 @@ class _Code:
                 goal = offset + (self._immediate(offset) + 1) * 8
                 result.append(Target(index, TargetKind.CALL, self.section.index, goal, ""))
             index = opcodes.find(OPCODE_CALL, index + 1)
-        result.sort(key=lambda target: target.insn)
+        result.sort(key=itemgetter(0))
         return tuple(result)
 
     def _relocated(self, offset: int, symbol: Symbol, start: int, end: int) -> Target:
@@ -257,7 +263,8 @@ class _Code:
         return Target(insn, kind, section.index, symbol.value + immediate, symbol.name)
 
     def _immediate(self, offset: int) -> int:
-        return int.from_bytes(self.code[offset + 4 : offset + 8], self.file.byte_order, signed=True)
+        number: int = _IMMEDIATE[self.file.byte_order](self.code, offset + 4)[0]
+        return number
 
     def _source_register(self, offset: int) -> int:
         registers = self.code[offset + 1]

@@ -97,6 +97,7 @@ class Linker:
         self._types = types
         self._linked = 0
         self._strings: dict[int, str] = {}
+        self._distance = struct.Struct(file.mark + "i")
 
     @property
     def byte_order(self) -> ByteOrder:
@@ -182,6 +183,7 @@ class Linker:
 
     def _lay_out(self, order: list[ObjectFunction], starts: dict[tuple[int, int], int]) -> LinkedProgram:
         code = bytearray().join([function.code for function in order])
+        put_distance = self._distance.pack_into
         functions: list[Function] = []
         references: list[Reference] = []
         relocations: list[Relocation] = []
@@ -190,14 +192,18 @@ class Linker:
         for function in order:
             start = starts[function.section.index, function.start]
             functions.append(Function(function.name, function.section.name, start, start + len(function.code) // 8))
-            func_infos += [(start + insn, type_id) for insn, type_id in function.functions]
-            line_infos += [(start + insn, *rest) for insn, *rest in function.lines]  # type: ignore[misc]
+            if start:
+                func_infos += [(start + insn, type_id) for insn, type_id in function.functions]
+                line_infos += [(start + insn, a, b, c) for insn, a, b, c in function.lines]
+            else:
+                func_infos += function.functions
+                line_infos += function.lines
             relocations += [self._relocation(function, start, row) for row in function.relocations]
             for target in function.targets:
                 insn = start + target.insn
                 if target.kind is TargetKind.CALL or target.kind is TargetKind.ADDRESS:
                     goal = starts[target.section, target.offset]
-                    struct.pack_into(self._file.mark + "i", code, insn * 8 + 4, goal - insn - 1)
+                    put_distance(code, insn * 8 + 4, goal - insn - 1)
                     if target.kind is TargetKind.ADDRESS:
                         self._mark_address(code, insn)
                         name = self._callee(function, target).name

@@ -20,7 +20,7 @@ Source: the section definitions in tools/lib/bpf/libbpf.c and libbpf's documenta
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import attrs
 
@@ -201,6 +201,7 @@ def _by_pattern() -> dict[str, SectionKind]:
     return {kind.pattern: kind for kind in TABLE}
 
 
+@lru_cache(maxsize=256)
 def match(section: str) -> SectionMatch | None:
     """What a section's name means; None for a name that the table does not have."""
     autoload = not section.startswith("?")

@@ -83,8 +83,8 @@ def read_variables(
         ElfError: a variable outside its section.
     """
     described: dict[tuple[str, int], btf.Type] = {}
-    datasec = _datasec(types, section.name)
-    if datasec is not None:
+    datasec = data.value if data.name == section.name else _datasec(types, section.name)
+    if isinstance(datasec, btf.Datasec):
         for info in datasec.variables:
             if isinstance(info.var, btf.Var):
                 described[info.var.name, info.offset] = info.var.type
