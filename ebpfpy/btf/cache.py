@@ -17,6 +17,7 @@ from ebpfpy.errors import BtfError, KernelError, NotFoundError
 
 from .handle import Handle, iter_handles
 from .load import kernel_module_names, load_kernel_module_spec, load_kernel_spec
+from .namesakes import Namesakes
 from .source import SYSFS, read_sysfs
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Cache:
             size, getsizeof=lambda entry: len(entry[1].raw)
         )
         self._ids: dict[str, int] = {}
+        self._namesakes: Namesakes | None = None
         self.walks = 0
 
     def kernel(self) -> Spec:
@@ -82,18 +84,18 @@ class Cache:
                 self._modules[name] = (identity, spec)
             return spec
 
-    def module_bytes(self, name: str) -> bytes:
-        """A loaded module's BTF as it is, for which the kernel's types are not needed.
+    def namesakes(self) -> Namesakes:
+        """Who has types of a name, told by the bytes of the kernel's BTF and of all modules' that are loaded now.
 
         Raises:
-            OSError: it is not loaded, or has no BTF.
+            NotFoundError: the running kernel offers none.
         """
         with self._lock:
-            known = self._modules.get(name)
-            if known is not None and known[0] == _identity(name):
-                return bytes(known[1].raw)
-        found: bytes = read_sysfs(f"{SYSFS}/{name}")
-        return found
+            if self._namesakes is None:
+                self._namesakes = Namesakes(self.kernel(), int(self._modules.maxsize))
+            loaded = {name: _identity(name) for name in self.module_names()}
+            self._namesakes.follow(loaded, lambda name: read_sysfs(f"{SYSFS}/{name}"))
+            return self._namesakes
 
     def module_names(self) -> tuple[str, ...]:
         """The names of all modules that have BTF right now."""

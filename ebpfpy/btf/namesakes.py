@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ebpfpy.errors import BtfError
 from ebpfpy.sys.memory import Memory
 
 from .header import native_words, read_header
 from .kinds import KIND_MASK, KIND_SHIFT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .header import Sections
     from .spec import Spec
-
-_WORD = 4
 
 
 class _Blob:
@@ -33,6 +34,9 @@ class _Blob:
         self.words = native_words(data, sections)
         self._bytes = Memory(data)
         self._types = Memory(self.words.cast("B"))
+
+    def __len__(self) -> int:
+        return self.sections.strings_end  # behind the types
 
     def offsets(self, name: bytes) -> list[int]:
         """Where a name is in the string section."""
@@ -54,29 +58,34 @@ class _Blob:
 
 
 class Namesakes:
-    """Counts the types of a name in a kernel and its modules.
+    """Counts the types of a name in a kernel and the modules that are loaded. Thread-safe.
 
     Args:
         kernel: the kernel's types; only their bytes are looked at.
+        size: bytes of modules' BTF to keep from one call of `follow` to the next.
     """
 
-    def __init__(self, kernel: Spec) -> None:
+    def __init__(self, kernel: Spec, size: int) -> None:
         self._kernel = _Blob(kernel.raw, kernel._sections)
-        self._modules: dict[str, _Blob] = {}
-        self._name: bytes = b""
-        self._offsets: list[int] = []
+        self._size = size
+        self._modules: dict[str, tuple[object, _Blob | None]] = {}
+        self._asked: tuple[bytes, list[int]] = b"", []
 
-    def add_module(self, name: str, data: bytes) -> None:
-        """Take in a module.
+    def follow(self, loaded: Mapping[str, object], read: Callable[[str], bytes]) -> None:
+        """Take in modules that are new, and let go of those that are not there any more.
 
         Args:
-            name: what to call it.
-            data: its BTF.
-
-        Raises:
-            BtfError: it is malformed.
+            loaded: the modules, each with what tells this loading of it from any other.
+            read: gives the BTF of one. A module that it cannot read (OSError), or that is malformed, has no types.
         """
-        self._modules[name] = _Blob(memoryview(data), read_header(data, source=name, split=True))
+        known = self._modules if sum(len(blob) for _, blob in self._modules.values() if blob) <= self._size else {}
+        modules = {}
+        for name, loading in loaded.items():
+            entry = known.get(name)
+            if entry is None or entry[0] != loading:
+                entry = loading, _read(name, read)
+            modules[name] = entry
+        self._modules = modules
 
     def in_kernel(self, name: bytes, kind: int) -> int:
         """At most how many types of that name and kind the kernel itself has."""
@@ -88,14 +97,25 @@ class Namesakes:
         behind = sections.strings_end - sections.strings
         base = self._in_base(name)
         found = {}
-        for module, blob in self._modules.items():
-            own = [behind + offset for offset in blob.offsets(name)]
-            count = sum(blob.count(offset, kind) for offset in (*base, *own))
-            if count:
-                found[module] = count
+        for module, (_, blob) in self._modules.items():
+            if blob is not None:
+                own = [behind + offset for offset in blob.offsets(name)]
+                count = sum(blob.count(offset, kind) for offset in (*base, *own))
+                if count:
+                    found[module] = count
         return found
 
     def _in_base(self, name: bytes) -> list[int]:
-        if name != self._name:
-            self._name, self._offsets = name, self._kernel.offsets(name)
-        return self._offsets
+        asked, offsets = self._asked
+        if name != asked:
+            offsets = self._kernel.offsets(name)
+            self._asked = name, offsets
+        return offsets
+
+
+def _read(name: str, read: Callable[[str], bytes]) -> _Blob | None:
+    try:
+        data = read(name)
+        return _Blob(memoryview(data), read_header(data, source=name, split=True))
+    except (BtfError, OSError):
+        return None

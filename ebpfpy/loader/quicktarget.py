@@ -20,12 +20,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kernelsearch import KernelSearch
-from ebpfpy.btf.namesakes import Namesakes
-from ebpfpy.errors import BtfError, EbpfError, UnsupportedError
+from ebpfpy.errors import EbpfError, UnsupportedError
 
 if TYPE_CHECKING:
     from ebpfpy import btf
     from ebpfpy.btf.kinds import Kind
+    from ebpfpy.btf.namesakes import Namesakes
 
 VMLINUX = "vmlinux"
 
@@ -82,7 +82,7 @@ class QuickTargets:
         """The places that have a type of that name, as often as they have one; of `VMLINUX` alone if that is asked."""
         try:
             if self._namesakes is None:
-                self._namesakes = self._read()
+                self._namesakes = self._cache.namesakes()
             places = [VMLINUX] * self._namesakes.in_kernel(name, kind)
             if module is None:
                 for each, count in self._namesakes.in_modules(name, kind).items():
@@ -90,19 +90,6 @@ class QuickTargets:
         except EbpfError:
             return []
         return places
-
-    def _read(self) -> Namesakes:
-        found = Namesakes(self._cache.kernel())
-        for module in self._cache.module_names():
-            try:
-                found.add_module(module, self._cache.module_bytes(module))
-            except (
-                BtfError,
-                LookupError,
-                OSError,
-            ):  # it has just gone, or is malformed: it is not the one that is meant
-                continue
-        return found
 
     def _is_loaded(self, handle: btf.Handle) -> bool:
         """Whether a module's BTF object is that of the module which is loaded now."""

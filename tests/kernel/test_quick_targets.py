@@ -112,7 +112,7 @@ def test_without_standard_input_descriptor_0_is_never_taken_for_an_answer():
 
 def test_there_are_never_more_bearers_of_a_name_than_bytes_tell(cache):
     kernel = cache.kernel()
-    names = Namesakes(kernel)
+    names = Namesakes(kernel, 0)
     some = [each.name for each in kernel if isinstance(each, btf.Func)][::397]
     assert len(some) > 50
     exact = 0
