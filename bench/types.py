@@ -9,12 +9,12 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from bench.timing import Row, side_by_side
+from ebpfpy import btf
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.peer import Libbpf
-    from ebpfpy import btf
 
 SOME = [
     "task_struct", "file", "sock", "sk_buff", "inode", "dentry", "mm_struct", "vm_area_struct", "net_device", "cred",
@@ -36,8 +36,6 @@ def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:
 
 def touch(of: btf.Type) -> None:
     """Make the parts of a type, and look at each."""
-    from ebpfpy import btf
-
     cls = type(of)
     if cls is btf.Struct or cls is btf.Union:
         for member in of.members:  # type: ignore[attr-defined]
@@ -55,7 +53,6 @@ def touch(of: btf.Type) -> None:
 
 def some_types(kernel: Path, peer: Libbpf | None) -> list[Row]:
     """Opening the kernel's types and making 23 structs with their members."""
-    from ebpfpy import btf
 
     def ours() -> object:
         spec = btf.load_spec(kernel)
@@ -72,7 +69,6 @@ def some_types(kernel: Path, peer: Libbpf | None) -> list[Row]:
 
 def all_types(kernel: Path) -> Row:
     """Making every type of the kernel, with its parts."""
-    from ebpfpy import btf
 
     def every() -> object:
         spec = btf.load_spec(kernel)
@@ -85,8 +81,6 @@ def all_types(kernel: Path) -> Row:
 
 def decoding() -> Row:
     """Decoding a record of ten fields: numbers, a name, an enum, a bitfield, an array."""
-    from ebpfpy import btf
-
     u32, u64, char = btf.Int("u32", 4), btf.Int("u64", 8), btf.Int("char", 1, 1)
     op = btf.Enum("op", 4, (btf.Enumerator("READ", 0), btf.Enumerator("WRITE", 1)))
     record = btf.Struct(

@@ -52,7 +52,7 @@ def _sections(data: memoryview, wanted: tuple[str, ...], source: str) -> dict[st
     _, _, _, _, names, names_size, _, _ = header.unpack_from(data, table + names_index * entry)
     strings = bytes(data[names : names + names_size])
     encoded = {name.encode(): name for name in wanted}
-    found: dict[str, memoryview] = {}
+    found: dict[str, slice] = {}  # no views yet: those that an error's traceback keeps would keep the file mapped
     for index in range(count):
         name_off, kind, flags, _, offset, size, _, _ = header.unpack_from(data, table + index * entry)
         end = strings.find(b"\0", name_off)
@@ -63,5 +63,5 @@ def _sections(data: memoryview, wanted: tuple[str, ...], source: str) -> dict[st
             raise ElfError(f"section {name} of {size} bytes is out of range", source=source, offset=offset)
         if flags & _COMPRESSED:
             raise ElfError(f"section {name} is compressed", source=source, offset=offset)
-        found[name] = data[offset : offset + size]
-    return found
+        found[name] = slice(offset, offset + size)
+    return {name: data[place] for name, place in found.items()}

@@ -10,6 +10,8 @@ A name may stand for several symbols. Of versions of one function (``memcpy@GLIB
 default one is meant, unless a version is asked for; a global symbol wins over a weak one, and that over a local one.
 What is left with two places is refused.
 
+A library may also lie in a zip archive (`ziparchive`); places are then counted from the archive's start.
+
 Source: the System V ABI (elf.h), the Linux Standard Base on symbol versions.
 """
 
@@ -23,7 +25,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ebpfpy.btf.elfsection import sections
-from ebpfpy.errors import AmbiguousTargetError, ElfError, InputError, TargetNotFoundError, kernel_error
+from ebpfpy.errors import AmbiguousTargetError, EbpfError, ElfError, InputError, TargetNotFoundError, kernel_error
+
+from .ziparchive import split_member, stored_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,28 +74,38 @@ class Executable:
     """An ELF executable or library, read as far as uprobes need it.
 
     Args:
-        path: the file.
+        path: the file; "ARCHIVE!/MEMBER" for a library that is stored in a zip archive.
+
+    Attributes:
+        path: that.
+        file: the file that the kernel is told, whose places are meant: the archive, if there is one.
+        start: where in it the library begins, in bytes.
 
     Raises:
         ElfError: it is no ELF file, or a malformed one.
+        TargetNotFoundError: the archive has no such member.
         KernelError: it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         try:
-            with open(self.path, "rb", opener=_open) as file:
+            self.file, member = split_member(self.path)
+            with open(self.file, "rb", opener=_open) as file:
                 state = os.fstat(file.fileno())
                 if not stat.S_ISREG(state.st_mode) or not state.st_size:
-                    raise ElfError("the file is empty, or no regular file", source=self.path)
+                    raise ElfError("the file is empty, or no regular file", source=self.file)
+                self.start, size = stored_member(file, self.file, member) if member else (0, state.st_size)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise kernel_error(error.errno or 0, "open", subject=self.path) from error
+            if isinstance(error, EbpfError):
+                raise
+            raise kernel_error(error.errno or 0, "open", subject=self.file) from error
         except ValueError as error:
-            if isinstance(error, ElfError):
+            if isinstance(error, EbpfError):
                 raise
             raise InputError(f"{self.path!r}: no path has a NUL") from None
-        self._data = memoryview(self._map)
+        self._data = memoryview(self._map)[self.start : self.start + size]
         try:
             self._read_header()
         except struct.error:
@@ -147,14 +161,14 @@ class Executable:
         return self._sections.get(name)
 
     def offset_of(self, address: int) -> int | None:
-        """Where in the file a virtual address lies; None if no segment has it."""
+        """Where in `file` a virtual address lies; None if no segment has it."""
         for segment in self.segments:
             if segment.address <= address < segment.address + segment.size:
-                return address - segment.address + segment.offset
+                return address - segment.address + segment.offset + self.start
         return None
 
     def function(self, wanted: str) -> int:
-        """The offset in the file of a function.
+        """The offset in `file` of a function.
 
         Args:
             wanted: its name, with "@VERSION" for a version other than the default one.
@@ -325,7 +339,7 @@ def find_binary(name: str) -> str:
     """The file that a name stands for: a path as it is, else a library or a program from the usual directories.
 
     Args:
-        name: "/usr/bin/python3", "libc.so.6", "bash".
+        name: "/usr/bin/python3", "libc.so.6", "bash"; "/data/app.apk!/lib/libapp.so".
 
     Raises:
         TargetNotFoundError: no directory has it.

@@ -23,6 +23,7 @@ from .events import link_event
 from .executable import Executable, find_binary
 from .pmu import counter_shift, return_bit, unit
 from .refusal import check_type
+from .ziparchive import SEPARATOR
 
 if TYPE_CHECKING:
     from ebpfpy import sys
@@ -45,8 +46,8 @@ def attach_uprobe(
 
     Args:
         program: of type KPROBE.
-        binary: the file, or the name of a library ("libc.so.6") or program in the usual directories; None: what the
-            program's section says.
+        binary: the file, or the name of a library ("libc.so.6") or program in the usual directories, or
+            "ARCHIVE!/MEMBER" for a library that is stored in a zip archive; None: what the program's section says.
         function: a function that the file defines, with "@VERSION" if need be; None for an `offset` alone.
         offset: bytes from the function's start, or without a function from the file's.
         pid: only in this process (0: in this one); None: in all.
@@ -96,11 +97,12 @@ def _attach(
     if binary is None:
         binary, function, offset = section_place(program, kind)
     path = find_binary(os.fspath(binary))
-    place = function_offset(path, function) + offset
+    file, start = place_of(path, function)
+    place = start + offset
     text = f"{program.name} to {kind} {path}:{place_text(function, offset)}"
     check_place(place, text)
     return link_event(
-        open_uprobe(path, place, text, pid=pid, ref_ctr_offset=ref_ctr_offset, returns=returns),
+        open_uprobe(file, place, text, pid=pid, ref_ctr_offset=ref_ctr_offset, returns=returns),
         program,
         text,
         cookie=cookie,
@@ -129,12 +131,12 @@ def section_place(program: Program, kind: str) -> tuple[str, str | None, int]:
         raise InputError(f"program {program.name}: {place!r}: {function!r} has no number of bytes") from None
 
 
-def function_offset(path: str, function: str | None) -> int:
-    """Where in a file a function starts; 0 without a function."""
-    if function is None:
-        return 0
+def place_of(path: str, function: str | None) -> tuple[str, int]:
+    """The file that the kernel is told, and where in it a function starts; without a function, where offsets start."""
+    if function is None and SEPARATOR not in path:
+        return path, 0
     with Executable(path) as executable:
-        return executable.function(function)
+        return executable.file, executable.start if function is None else executable.function(function)
 
 
 def place_text(function: str | None, offset: int) -> str:

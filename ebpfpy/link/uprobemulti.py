@@ -17,7 +17,7 @@ from .executable import Executable, find_binary
 from .link import Link
 from .refusal import attaching, check_cookie, check_type
 from .symbols import matching
-from .uprobe import check_place
+from .uprobe import check_place, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,8 @@ def attach_uprobe_multi(
 
     Args:
         program: of a section uprobe.multi, uretprobe.multi or uprobe.session.
-        binary: the file, or the name of a library or program in the usual directories; None: what the program's
-            section says.
+        binary: the file, or the name of a library or program in the usual directories, or
+            "ARCHIVE!/MEMBER" for a library that is stored in a zip archive; None: what the program's section says.
         pattern: all functions that the file defines with such a name: ``*`` stands for any characters, ``?`` for one.
         functions: instead, the functions' names.
         offsets: instead, offsets in the file.
@@ -116,8 +116,11 @@ def _attach(
             f"program {program.name}: cookies and counters need functions or offsets, whose order is known"
         )
     path = find_binary(os.fspath(binary))
-    if not offsets:
-        offsets = _offsets(program, path, pattern, functions)
+    if offsets:
+        file, start = place_of(path, None)
+        offsets = [start + offset for offset in offsets]
+    else:
+        file, offsets = _offsets(program, path, pattern, functions)
     what = pattern or (functions[0] if len(functions) == 1 else f"{len(offsets)} places")
     kind = "uprobe.session" if session else kind
     text = f"{program.name} to {kind} {path}:{what}"
@@ -128,7 +131,7 @@ def _attach(
     if "\0" in path:
         raise InputError(f"{text}: no path has a NUL")
     number = os.getpid() if pid == 0 else pid or 0
-    options = sys.UprobeMultiOptions(path, offsets, ref_ctr_offsets, cookies, number, _RETURN if returns else 0)
+    options = sys.UprobeMultiOptions(file, offsets, ref_ctr_offsets, cookies, number, _RETURN if returns else 0)
     attach_type = AttachType.TRACE_UPROBE_SESSION if session else AttachType.TRACE_UPROBE_MULTI
     have, minimum = features.have_uprobe_multi, "6.13" if session else "6.6"
     with attaching(
@@ -137,10 +140,12 @@ def _attach(
         return Link(sys.link_create(program, attach_type=attach_type, options=options), text)
 
 
-def _offsets(program: Program, path: str, pattern: str | None, functions: Sequence[str]) -> list[int]:
+def _offsets(program: Program, path: str, pattern: str | None, functions: Sequence[str]) -> tuple[str, list[int]]:
+    """The file that the kernel is told, and the places in it."""
     with Executable(path) as executable:
+        file = executable.file
         if pattern is None or not set("*?") & set(pattern):
-            return [executable.function(name) for name in functions or [pattern or ""]]
+            return file, [executable.function(name) for name in functions or [pattern or ""]]
         found = executable.functions(matching(pattern).match)
     if not found:
         raise TargetNotFoundError(
@@ -148,4 +153,4 @@ def _offsets(program: Program, path: str, pattern: str | None, functions: Sequen
             name=pattern,
             searched=(path,),
         )
-    return sorted(set(found.values()))
+    return file, sorted(set(found.values()))

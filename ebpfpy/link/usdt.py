@@ -122,6 +122,7 @@ def attach_usdt(
     path = find_binary(os.fspath(binary))
     text = f"{program.name} to usdt {path}:{provider}:{name}"
     with Executable(path) as executable:
+        file = executable.file
         found = [each for each in probes(executable) if (each.provider, each.name) == (provider, name)]
         if not found:
             raise _not_found(executable, text, f"{provider}:{name}")
@@ -131,7 +132,7 @@ def attach_usdt(
     from contextlib import ExitStack
 
     with _specs(program, text) as specs, ExitStack() as undo:
-        link = _attach(program, specs, path, described, pid, text, undo)
+        link = _attach(program, specs, file, described, pid, text, undo)
         undo.pop_all()
         return link
 
@@ -139,7 +140,7 @@ def attach_usdt(
 def _attach(
     program: Program,
     specs: sys.Fd,
-    path: str,
+    file: str,
     described: list[tuple[Probe, bytes]],
     pid: int | None,
     text: str,
@@ -154,7 +155,7 @@ def _attach(
         sys.map_update(specs, struct.pack("=I", index), description.ljust(info.value_size, b"\0"))
     links = []
     for probe, description in described:
-        event = open_uprobe(path, probe.offset, text, pid=pid, ref_ctr_offset=probe.semaphore, returns=False)
+        event = open_uprobe(file, probe.offset, text, pid=pid, ref_ctr_offset=probe.semaphore, returns=False)
         links.append(undo.enter_context(link_event(event, program, text, cookie=by_description[description])))
     return UsdtLink(links, text, info.id, indices)
 
