@@ -42,6 +42,9 @@ def format_c(of: t.Type) -> str:
     Names that C does not allow are made ones: ``core::fmt`` becomes ``core__fmt``, ``if`` becomes ``if_``, ``3d``
     becomes ``_3d``, and the second of two members of one name ``name___2``.
 
+    A member that C cannot have, because it lies outside of its struct or starts within a byte, is a comment:
+    ``/* not here: tail, at bits 64 to 96 of 64 */``.
+
     Args:
         of: a type of a `Spec`, or one built by hand.
 

@@ -34,6 +34,7 @@ Field: TypeAlias = "tuple[str, str, int, int]"
 Named: TypeAlias = "tuple[str, int, int, int, str]"
 """A member: name, type, bit offset, width or 0, tags."""
 
+UNNAMED = "a member without a name"
 _BOOL_WIDTH = 1
 LARGEST = 1 << 62
 """Where sizes end: arrays of arrays of a hostile BTF would have ever longer numbers."""
@@ -177,7 +178,7 @@ class Layout(Declarators):
     def compose(self, type_id: int, words: Words, at: int, info: int, kind: int) -> Shape:
         """The members of a struct or union with what they need around them; their types were measured."""
         tags = self.tags_on(type_id)
-        members = self._named(words, at, info, tags)
+        members, left_out = self._named(words, at, info, tags)
         align, most, end, packed, arms = 8, 8, 0, False, False
         union = kind == UNION
         for name, member, offset, width, _ in members:
@@ -206,6 +207,7 @@ class Layout(Declarators):
                 lines += widening(0, total, align, self.pointer_size, packed=packed)
         else:
             lines = self._struct_lines(members, total, align, packed)
+        lines += left_out
         inner = tuple(chain.from_iterable(self.mentions.get(member[1], ()) for member in members))
         text = "".join(indented(lines))
         return Shape(align, most, packed, text, inner)
@@ -214,9 +216,12 @@ class Layout(Declarators):
         """The struct or union that an unnamed member is, with or without a tag; None if it is something else."""
         return self.under(member) if self.kind_under(member) in COMPOSITES else None
 
-    def _named(self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]) -> list[Named]:
-        """All members that C can have, each name once."""
+    def _named(
+        self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]
+    ) -> tuple[list[Named], list[str]]:
+        """All members that C can have, each name once; and notes about the others."""
         found: list[Named] = []
+        left_out: list[str] = []
         names, widest = self.names, self.widest
         used: set[str] = set()
         scope: Scope | None = None
@@ -235,11 +240,15 @@ class Layout(Declarators):
                     widest[member] = self._widest(member)
                 if width <= widest[member]:
                     found.append((name, member, offset, width, behind))
+                else:
+                    left_out.append(
+                        f"/* not here: {name or UNNAMED}, a bitfield of {width} bits, which its type has not */"
+                    )
             elif name:
                 found.append((name, member, offset, 0, behind))
             elif (under := self.composite_under(member)) is not None:
                 found.append(("", under, offset, 0, behind))
-        return found
+        return found, left_out
 
     def _line(self, name: str, member: int, width: int, tags: str) -> str:
         """One member, wherever it is."""
@@ -270,10 +279,12 @@ class Layout(Declarators):
         return lines
 
     def _arms(self, members: list[Named], total: int) -> list[str]:
-        """Members that overlap: each in a struct of its own, all of them in one union."""
-        lines = ["union {"]
+        """Members that overlap: each in a struct of its own, all of them in one union; and notes about others."""
+        lines, left_out = ["union {"], list[str]()
         for name, member, offset, width, tags in members:
-            if offset + (width or self.fields[member][3]) > total or (not width and offset % 8):
+            end = offset + (width or self.fields[member][3])
+            if end > total or (not width and offset % 8):
+                left_out.append(f"/* not here: {name or UNNAMED}, at bits {offset} to {end} of {total} */")
                 continue
             arm = [
                 *padding(0, offset, 64, self.pointer_size, packed=True),
@@ -281,7 +292,8 @@ class Layout(Declarators):
             ]
             lines += ["\tstruct {", *(f"\t\t{line}" for line in arm), "\t} __attribute__((packed));"]
         rest = padding(0, total, 64, self.pointer_size, packed=True)
-        return [*lines, "\tstruct {", *(f"\t\t{line}" for line in rest), "\t} __attribute__((packed));", "};"]
+        lines += ["\tstruct {", *(f"\t\t{line}" for line in rest), "\t} __attribute__((packed));", "};"]
+        return lines + left_out
 
 
 class _Fields(dict[int, Field]):

@@ -170,6 +170,26 @@ def test_a_bitfield_behind_a_gap_is_preceded_by_an_unnamed_one():
     assert btf.format_c(flags) == "struct f {\n\tint a: 3;\n\tint: 5;\n\tint b: 5;\n};"
 
 
+@pytest.mark.parametrize(
+    ("of", "note"),
+    [
+        (Struct("s", 8, (Member("a", INT), Member("b", INT, 64))), "b, at bits 64 to 96 of 64"),
+        (Struct("s", 8, (Member("a", INT), Member("b", INT, 40))), "b, at bits 40 to 72 of 64"),
+        (Struct("s", 8, (Member("b", Struct("", 4, (Member("x", INT),)), 12),)), "b, at bits 12 to 44 of 64"),
+        (Struct("s", 8, (Member("a", INT, 60, 5),)), "a, at bits 60 to 65 of 64"),
+        (Struct("s", 8, (Member("a", INT, 0, 40),)), "a, a bitfield of 40 bits, which its type has not"),
+        (Struct("s", 8, (Member("", Struct("", 4), 64),)), "a member without a name, at bits 64 to 96 of 64"),
+        (Union("u", 4, (Member("a", INT), Member("b", Array(INT, INT, 4)))), "b, at bits 0 to 128 of 32"),
+    ],
+)
+def test_a_member_that_c_cannot_have_there_is_noted(of, note):
+    notes = [line.strip() for line in btf.format_c(of).splitlines() if "/*" in line]
+    assert notes == [f"/* not here: {note} */"]
+    builder = btf.Builder()
+    builder.add(of)
+    assert notes[0] in "".join(btf.format_header(builder.spec()))
+
+
 def test_unnamed_members_are_spelled_out_where_they_are():
     inner = Union("", 4, (Member("a", INT), Member("b", CHAR)))
     outer = Struct(
