@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MARKED = re.compile("\x01([0-9]+)\x02")
 MOST_TABS = 64
+_BODY_COST = 256
+"""Characters of text that take as long as one more body inside of another."""
 _ENUM_MODES = {
     1: " __attribute__((mode(QI)))",
     2: " __attribute__((mode(HI)))",
@@ -118,7 +120,7 @@ class Writer(Layout):
                 inside.add(part)
                 rest.append(-part)
                 part = self.body(part, tabs, "")
-                self.spend(len(part))
+                self.spend(len(part) + _BODY_COST)
             if MARK in part:
                 texts = MARKED.split(part)  # text, id, text, id, ... text
                 texts[1::2] = map(int, texts[1::2])

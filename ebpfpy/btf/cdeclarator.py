@@ -77,7 +77,8 @@ _LONG = 256
 """Characters from which on every text is counted: what is long may grow without end."""
 _FAR = 32
 """Steps of a chain of which one is kept: many types may share a long chain, and none should walk all of it again."""
-_FREE_TEXT = 1 << 24
+FREE_TEXT = 1 << 24
+"""Characters that may be written whatever the size of the BTF."""
 _TEXT_PER_BYTE = 64
 
 
@@ -104,11 +105,7 @@ class Declarators:
         self.tags = TagWriter(self.tag_styles)
         self._alone = _Alone(self.declarators)
         self._said = _Said(self.declarators)
-        self.budget = _FREE_TEXT
-        below: Spec | None = spec
-        while below is not None:
-            self.budget += _TEXT_PER_BYTE * len(below.raw)
-            below = below.base
+        self.budget = FREE_TEXT + _TEXT_PER_BYTE * len(spec.raw)  # of own types: the base's have names, or are few
 
     # --- what a header decides otherwise ----------------------------------------------------------
 

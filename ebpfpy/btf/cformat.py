@@ -9,6 +9,7 @@ from ebpfpy.errors import InputError
 from . import types as t
 from .builder import Builder
 from .cdecl import Writer
+from .cdeclarator import FREE_TEXT
 from .cnames import Identifiers
 from .ctags import c_text
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
@@ -91,6 +92,7 @@ class _Declaration(Writer):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec, Identifiers(spec), spec.locate)
+        self.budget = FREE_TEXT  # however large the spec is
 
     def text(self, type_id: int) -> str:
         """The declaration of the type with that id."""

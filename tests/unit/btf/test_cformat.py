@@ -1,6 +1,7 @@
 """One type as a C declaration."""
 
 import re
+import time
 
 import pytest
 
@@ -236,6 +237,22 @@ def test_a_type_whose_text_is_exponentially_long_is_refused():
             break
     with pytest.raises(BtfError, match="proportion"):
         btf.format_c(doubled)
+
+
+@pytest.mark.parametrize("make", [Pointer, lambda of: of], ids=["behind pointers", "inside"])
+def test_a_type_that_doubles_at_every_level_is_refused_at_once(make, vmlinux):
+    doubled = Union("", 8, (Member("x", INT),))
+    for _ in range(30):
+        doubled = Union("", 8, (Member("a", make(doubled)), Member("b", make(doubled))))
+    builder = btf.Builder(vmlinux)  # a large base is no reason for a long text
+    builder.add(Typedef("doubled", doubled))
+    spec = builder.spec()
+    started = time.process_time()
+    with pytest.raises(BtfError, match="proportion"):
+        btf.format_c(spec.type_by_name("doubled", Typedef))
+    with pytest.raises(BtfError, match="proportion"):
+        "".join(btf.format_header(spec))
+    assert time.process_time() - started < 4
 
 
 @pytest.mark.parametrize(
