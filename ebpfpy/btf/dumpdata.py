@@ -26,6 +26,7 @@ from ebpfpy.errors import InputError
 from . import types as t
 from .cformat import format_c
 from .ctags import c_text
+from .dumpbounds import check_member, count_values, variable
 from .layout import MAX_DEPTH, resolve, sizeof
 from .values import bytes_view
 
@@ -34,15 +35,18 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 1 << 20
 _FEW_LINES = 1 << 13
-_LINES_PER_BYTE = 32
+_VALUES_PER_BYTE = 16
 """Bitfields and unions put many values into a byte; structs that double at every level would put any number there."""
+_FLEXIBLE_PER_BYTE = 8
+"""The same for what flexible arrays take of the bytes."""
 _MOST_TABS = 64
 _WIDEST = 16
 """Bytes of the largest integer."""
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
-_Item: TypeAlias = "tuple[str, t.Type, int, int, int, int]"
-"""What is left to write: the text before it, its type, byte offset, bit offset and width (0: no bitfield), depth."""
+_Item: TypeAlias = "tuple[str, t.Type, int, int, int, int, bool]"
+"""What is left to write: the text before it, its type, byte offset, bit offset and width (0: no bitfield), depth, and
+whether nothing follows it, so that a flexible array may take what is left."""
 
 
 def dump_data(
@@ -60,15 +64,15 @@ def dump_data(
 
     Args:
         of: the type; a `Var` is its type behind its name, a `Datasec` all of its variables.
-        buffer: bytes-like; longer than the type is fine. A flexible array member takes what is left of it.
+        buffer: bytes-like; longer than the type is fine. A flexible array takes what is left, if nothing follows it.
         indent: for each level of nesting.
         skip_names: leave out the types and members' names.
         emit_zeroes: write members and elements that are zero, too.
         compact: all on one line.
 
     Raises:
-        InputError: the buffer is too short, the type has no values, or contains itself; or the text would have more
-            than a million values, or out of all proportion to the bytes.
+        InputError: the buffer is too short, the type has no values, or contains itself or something that does not lie
+            in it; or the text would have more than a million values, or out of all proportion to the bytes.
     """
     view = memoryview(bytes_view(buffer))
     if not isinstance(indent, str):
@@ -76,6 +80,13 @@ def dump_data(
     size = sizeof(of)
     if len(view) < size:
         raise InputError(f"{of!r} has {size} bytes, {size - len(view)} are missing", offset=len(view))
+    count = count_values(of, len(view))
+    most = _FEW_LINES + _VALUES_PER_BYTE * size
+    if count.fixed > most:
+        raise InputError(f"{of!r}: more than {most} values in {size} bytes")
+    most += _FLEXIBLE_PER_BYTE * len(view)
+    if count.open > most:
+        raise InputError(f"{of!r}: more than {most} values in {len(view)} bytes")
     return _Dump(of, view, indent, skip_names, emit_zeroes, compact).text(of)
 
 
@@ -107,14 +118,14 @@ class _Dump:
             if item is None:
                 work.pop()
                 continue
-            prefix, kind, at, bit, width, depth = item
+            prefix, kind, at, bit, width, depth, last = item
             pad = self.indent * min(depth, _MOST_TABS)
             end = "," + (" " if self.compact else self.line)
             if width:
                 done.append(f"{pad}{prefix}{self._bits(kind, at * 8 + bit, width)}{end}")
             else:
                 done.append(f"{pad}{prefix}")
-                self._value(kind, at, depth, done, work, end)
+                self._value(kind, at, depth, last, done, work, end)
         if self.compact:
             return "".join(done).replace(", }", "}").removesuffix(", ").removesuffix(",")
         return "".join(done).removesuffix("\n").removesuffix(",")
@@ -129,30 +140,32 @@ class _Dump:
             of = of.type
         elif self.names:
             done.append(f"({_type_name(of)})")
-        self._value(of, 0, 0, done, work, "")
+        self._value(of, 0, 0, True, done, work, "")
 
     def _variables(self, of: t.Datasec) -> Iterator[_Item]:
         for place in of.variables:
-            var = place.var
-            if not isinstance(var, t.Var):
-                raise InputError(f"{of!r}: {var!r} has no value")
-            if place.offset + sizeof(var.type) > len(self.view):
-                raise InputError(f"{of!r}: {var!r} ends behind its {of.size} bytes")
+            var = variable(of, place)
             head = format_c(var).removeprefix("static ").removeprefix("extern ").removesuffix(";")
-            yield (f"{head} = " if self.names else "", var.type, place.offset, 0, 0, 0)
+            yield (f"{head} = " if self.names else "", var.type, place.offset, 0, 0, 0, False)
 
     def _value(
-        self, of: t.Type, at: int, depth: int, done: list[str], work: list[str | Iterator[_Item]], end: str
+        self,
+        of: t.Type,
+        at: int,
+        depth: int,
+        last: bool,
+        done: list[str],
+        work: list[str | Iterator[_Item]],
+        end: str,
     ) -> None:
         """Write a value, or its opening, and leave the rest to `work`."""
         self.values += 1
-        most = min(_MOST_LINES, _FEW_LINES + _LINES_PER_BYTE * len(self.view))
-        if self.values > most:
-            raise InputError(f"more than {most} values in {len(self.view)} bytes")
+        if self.values > _MOST_LINES:
+            raise InputError(f"more than {_MOST_LINES} values in {len(self.view)} bytes")
         under = resolve(of)
         if isinstance(under, t.Array):
             count = under.count
-            if count == 0:
+            if count == 0 and last:
                 size = sizeof(under.element)
                 count = (len(self.view) - at) // size if size else 0
             element = resolve(under.element)
@@ -167,7 +180,7 @@ class _Dump:
             if depth > MAX_DEPTH:
                 raise InputError(f"{under!r} contains itself, or is nested more than {MAX_DEPTH} deep")
             self._open(done, work, depth, end)
-            work.append(self._members(under, at, depth + 1))
+            work.append(self._members(under, at, depth + 1, last))
         else:
             done.append(f"{self._number(under, at)}{end}")
 
@@ -181,34 +194,30 @@ class _Dump:
             used = len(bytes(self.view[at : at + size * count]).rstrip(b"\0")) if size else 0
             count = -(-used // size) if size else 0
         for index in range(count):
-            yield ("", of, at + size * index, 0, 0, depth)
+            yield ("", of, at + size * index, 0, 0, depth, False)
 
-    def _members(self, of: t.Struct | t.Union, at: int, depth: int) -> Iterator[_Item]:
-        for member in of.members:
+    def _members(self, of: t.Struct | t.Union, at: int, depth: int, last: bool) -> Iterator[_Item]:
+        final = len(of.members) - 1
+        for index, member in enumerate(of.members):
             kind = member.type
-            under = resolve(kind)
-            width, offset = member.bitfield_size, member.offset_bits
-            if not width and isinstance(under, t.Int) and (under.bits != under.size * 8 or under.bit_offset):
-                width, offset = under.bits, offset + under.bit_offset  # legacy: the width is in the type
+            offset, width = check_member(of, member)
             start = at + offset // 8
-            last = -(-(offset % 8 + width) // 8) if width else sizeof(kind)
-            if start + last > len(self.view):
-                raise InputError(f"{of!r}: {member!r} ends behind the {len(self.view)} bytes of the buffer")
-            if not self.zeroes and not self._any(kind, start, offset % 8, width):
+            open_end = last and (index == final or isinstance(of, t.Union))
+            if not self.zeroes and not self._any(kind, start, offset % 8, width, open_end):
                 continue
             if width and not member.name:
                 continue
             name = f".{member.name} = " if member.name and self.names else ""
-            yield (name, kind, start, offset % 8, width, depth)
+            yield (name, kind, start, offset % 8, width, depth, open_end)
 
-    def _any(self, of: t.Type, at: int, bit: int, width: int) -> bool:
+    def _any(self, of: t.Type, at: int, bit: int, width: int, last: bool) -> bool:
         """Whether a value is not zero."""
         if width:
             return self._raw_bits(at * 8 + bit, width) != 0
         size = sizeof(of)
         if size == 0:
             under = resolve(of)
-            return isinstance(under, t.Array) and under.count == 0 and any(self.view[at:])
+            return last and isinstance(under, t.Array) and under.count == 0 and any(self.view[at:])
         return any(self.view[at : at + size])
 
     def _raw_bits(self, offset: int, width: int) -> int:

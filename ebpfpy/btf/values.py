@@ -33,7 +33,7 @@ def decode(of: t.Type, buffer: Any, *, text: bool = True) -> Any:
     integer, pointer          int
     ========================  ==================================================================================
 
-    A flexible array member (``T last[]``) takes what is left of the buffer.
+    A flexible array (``T last[]``) takes what is left of the buffer, unless something follows it.
 
     Args:
         of: the type. Byte order and pointer size are those of its `Spec`, or this machine's for a type built by hand.

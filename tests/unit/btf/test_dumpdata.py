@@ -1,6 +1,7 @@
 """Bytes as C initialisers."""
 
 import struct
+import time
 
 import pytest
 
@@ -22,9 +23,10 @@ from ebpfpy.btf import (
     Void,
     Volatile,
 )
-from ebpfpy.errors import EbpfError
+from ebpfpy.errors import EbpfError, InputError
 
 INT = Int("int", 4, 1)
+U16 = Int("u16", 2)
 CHAR = Int("char", 1, 1)
 POINT = Struct("point", 8, (Member("x", INT), Member("y", INT, 32)))
 EVENT = Struct("event", 28, (Member("pid", INT), Member("comm", Array(CHAR, INT, 16), 32), Member("at", POINT, 160)))
@@ -102,6 +104,16 @@ def test_a_flexible_array_takes_the_rest():
     assert btf.dump_data(flexible, data, compact=True) == "(struct f){.n = 3, .d = {1, 2, 3}}"
 
 
+def test_a_flexible_array_that_something_follows_is_empty_as_in_decode():
+    option = Struct("option", 2, (Member("n", U16), Member("text", Array(CHAR, INT, 0), 16)))
+    options = Struct("o", 0, (Member("list", Array(option, INT, 0)),))
+    data = struct.pack("<HH", 7, 8)
+    assert btf.decode(options, data) == {"list": [{"n": 7, "text": ""}, {"n": 8, "text": ""}]}
+    assert btf.dump_data(options, data, compact=True) == "(struct o){.list = {{.n = 7}, {.n = 8}}}"
+    middle = Struct("m", 4, (Member("a", U16), Member("none", Array(U16, INT, 0), 16), Member("b", U16, 16)))
+    assert btf.dump_data(middle, data, compact=True) == "(struct m){.a = 7, .b = 8}"
+
+
 def test_a_section_is_its_variables():
     section = Datasec(".data", 8, (VarSecinfo(Var("a", INT, 1), 0, 4), VarSecinfo(Var("p", POINT, 1), 0, 8)))
     assert btf.dump_data(section, struct.pack("<ii", 1, 2)) == "int a = 1,\nstruct point p = {\n\t.x = 1,\n\t.y = 2,\n}"
@@ -127,6 +139,37 @@ def test_depth_does_not_matter():
 def test_what_cannot_be_shown_is_an_error(of, data):
     with pytest.raises(EbpfError):
         btf.dump_data(of, data, emit_zeroes=True)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        Struct("s", 4, (Member("a", INT), Member("b", INT, 32))),
+        Struct("s", 4, (Member("a", INT, 30, 3),)),
+        Struct("s", 4, (Member("a", CHAR, 3),)),
+        Union("u", 4, (Member("a", Array(INT, INT, 2)),)),
+        Struct("s", 8, (Member("inner", Struct("", 4, (Member("x", INT, 16),))), Member("b", INT, 32))),
+        Datasec(".data", 4, (VarSecinfo(Var("a", INT, 1), 4, 4),)),
+    ],
+)
+def test_what_lies_outside_of_what_contains_it_is_refused_as_by_decode(of):
+    for call in (btf.decode, btf.dump_data):
+        for data in (bytes(64), bytes(range(1, 65))):
+            with pytest.raises(InputError, match=r"ends at|starts at|does not fit"):
+                call(of, data)
+
+
+@pytest.mark.parametrize("last", [(), (Member("rest", Array(INT, INT, 0)),)], ids=["fixed", "flexible"])
+@pytest.mark.parametrize("size", [64, 1 << 16])
+def test_a_type_that_doubles_at_every_level_is_refused_at_once(last, size):
+    doubled = INT
+    for _ in range(30):
+        doubled = Union("u", 4, (Member("a", doubled), Member("b", doubled), *last))
+    started = time.process_time()
+    for zeroes in (False, True):
+        with pytest.raises(InputError, match=r"more than .* values in"):
+            btf.dump_data(doubled, b"\1" * size, emit_zeroes=zeroes)
+    assert time.process_time() - started < 0.5
 
 
 def test_a_type_that_contains_itself_is_an_error():
