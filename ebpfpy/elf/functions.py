@@ -2,8 +2,7 @@
 
 A section of code holds functions back to back; symbols say where each one starts. Beside the code lie three
 sorted tables whose offsets count from the section's start: ELF relocations, and .BTF.ext's functions, lines
-and CO-RE relocations. Each function gets its slice of each (binary search), counted in instructions from its
-own start.
+and CO-RE relocations. Each function gets its slice of each (binary search).
 
 How an instruction refers to something:
 
@@ -49,6 +48,7 @@ OPCODE_LD_IMM64 = 0x18
 OPCODE_CALL = 0x85
 PSEUDO_CALL = 1
 PSEUDO_FUNC = 4
+_REFERRING = frozenset({OPCODE_LD_IMM64, OPCODE_CALL})
 _IMMEDIATE = {"little": struct.Struct("<i").unpack_from, "big": struct.Struct(">i").unpack_from}
 
 
@@ -89,9 +89,9 @@ class ObjectFunction(NamedTuple):
         code: its instructions.
         is_local: a static function.
         targets: what its instructions refer to, sorted by `insn`.
-        functions: .BTF.ext's function records: (insn, type id).
-        lines: .BTF.ext's line records: (insn, file name offset, line offset, line and column).
-        relocations: .BTF.ext's CO-RE records: (insn, type id, access string offset, kind).
+        functions: .BTF.ext's function records: (byte, type id); bytes count from the section's start.
+        lines: .BTF.ext's line records: (byte, file name offset, line offset, line and column).
+        relocations: .BTF.ext's CO-RE records: (byte, type id, access string offset, kind).
     """
 
     name: str
@@ -100,9 +100,9 @@ class ObjectFunction(NamedTuple):
     code: bytes
     is_local: bool
     targets: tuple[Target, ...]
-    functions: tuple[tuple[int, int], ...]
-    lines: tuple[tuple[int, int, int, int], ...]
-    relocations: tuple[tuple[int, int, int, int], ...]
+    functions: Sequence[tuple[int, int]]
+    lines: Sequence[tuple[int, int, int, int]]
+    relocations: Sequence[tuple[int, int, int, int]]
 
 
 def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> list[ObjectFunction]:
@@ -138,9 +138,9 @@ def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> l
                 code=code[start:end],
                 is_local=symbol.bind == BIND_LOCAL,
                 targets=parts.targets(start, end),
-                functions=tuple([((at - start) >> 3, type_id) for at, type_id in functions.within(start, end)]),
-                lines=tuple([((at - start) >> 3, a, b, c) for at, a, b, c in lines.within(start, end)]),
-                relocations=tuple([((at - start) >> 3, a, b, c) for at, a, b, c in core.within(start, end)]),
+                functions=functions.within(start, end),
+                lines=lines.within(start, end),
+                relocations=core.within(start, end),
             )
         )
     return result
@@ -241,7 +241,7 @@ class _Code:
         insn = (offset - start) // 8
         opcode = self.code[offset]
         name = symbol.name or "a nameless symbol"
-        if opcode not in {OPCODE_LD_IMM64, OPCODE_CALL}:
+        if opcode not in _REFERRING:
             raise self._error(
                 f"a relocation of {name} in an instruction with opcode {opcode:#04x}: neither a call nor a 64-bit load",
                 offset,

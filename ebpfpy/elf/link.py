@@ -192,12 +192,9 @@ class Linker:
         for function in order:
             start = starts[function.section.index, function.start]
             functions.append(Function(function.name, function.section.name, start, start + len(function.code) // 8))
-            if start:
-                func_infos += [(start + insn, type_id) for insn, type_id in function.functions]
-                line_infos += [(start + insn, a, b, c) for insn, a, b, c in function.lines]
-            else:
-                func_infos += function.functions
-                line_infos += function.lines
+            shift = 8 * start - function.start
+            func_infos += [((at + shift) >> 3, type_id) for at, type_id in function.functions]
+            line_infos += [((at + shift) >> 3, file, line, column) for at, file, line, column in function.lines]
             relocations += [self._relocation(function, start, row) for row in function.relocations]
             for target in function.targets:
                 insn = start + target.insn
@@ -250,7 +247,8 @@ class Linker:
         )
 
     def _relocation(self, function: ObjectFunction, start: int, row: tuple[int, int, int, int]) -> Relocation:
-        insn, type_id, access, number = row
+        at, type_id, access, number = row
+        insn = (at - function.start) // 8
         kind = _KINDS.get(number)
         if kind is None:
             raise self._file.error(

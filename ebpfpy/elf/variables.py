@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile, Section
 
 _FAMILIES = (".bss", ".data", ".rodata")
+_WITH_DATA = frozenset({SECTION_PROGBITS, SECTION_NOBITS})
 ARENA_DATA = ".addr_space.1"
 
 
 def is_data(section: Section) -> bool:
     """Does the section hold global variables?"""
     return (
-        section.kind in {SECTION_PROGBITS, SECTION_NOBITS}
+        section.kind in _WITH_DATA
         and section.size > 0
         and section.name.startswith(_FAMILIES)
         and "." + section.name[1:].partition(".")[0] in _FAMILIES
@@ -39,7 +40,7 @@ def is_data(section: Section) -> bool:
 
 def is_arena_data(section: Section) -> bool:
     """Does the section hold variables that lie in the arena?"""
-    return section.name == ARENA_DATA and section.kind in {SECTION_PROGBITS, SECTION_NOBITS} and section.size > 0
+    return section.name == ARENA_DATA and section.kind in _WITH_DATA and section.size > 0
 
 
 def data_map(file: ObjectFile, section: Section, types: btf.Spec | None) -> MapSpec:
