@@ -11,7 +11,6 @@ Works on the raw words: a vmlinux of 126,000 types is half a second's work.
 
 from __future__ import annotations
 
-import gc
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -78,8 +77,6 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
     BTF does not tell alignments. Where pointers have 4 bytes, machines disagree on that of 8-byte numbers; the text has
     the layout of the BTF on all of them.
 
-    Python's search for circular garbage is paused while the header is made.
-
     Args:
         spec: whose types.
         include: what the header of a split spec includes: a name for ``#include "..."``. Not used without a base.
@@ -105,14 +102,7 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
         raise InputError(f"{include!r} cannot be included")
     else:
         line = f'\n#include "{include}"\n'
-    # hundreds of thousands of objects, none of which goes in circles: looking for circles takes a tenth of the time
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        text, composites = _written(spec)
-    finally:
-        if enabled:
-            gc.enable()
+    text, composites = _written(spec)
     yield _HEAD.format(guard=guard, include=line, push=_PUSH if composites else "")
     yield text
     yield _TAIL.format(guard=guard, pop=_POP if composites else "")
