@@ -343,7 +343,11 @@ def open_object(
         path = os.fspath(source)
         try:
             with open(path, "rb") as file:
-                data = file.read(MAX_FILE + 1)
+                # room for the most that is read would be asked for and given back: that takes longer than reading
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(size + 1) if 0 < size < MAX_FILE else b""
+                if len(data) != size or not size:  # it has grown, or is no file that has a size
+                    data += file.read(MAX_FILE + 1 - len(data))
         except OSError as error:
             raise kernel_error(error.errno or 0, "open", subject=str(path)) from error
         except ValueError as error:
