@@ -66,17 +66,26 @@ class QuickTargets:
             return None
         if found is None:
             return None
-        if found.module is None:
-            place = None
-            fits = module in (None, VMLINUX) and (is_hook or self._bearers(name, kind, module) == [VMLINUX])
-        else:
+        if found.module is not None:
             with found.module as handle:
-                place = handle.info.name
-                fits = (module is None or module.replace("-", "_") == place) and self._bearers(name, kind, None) == [
-                    place
-                ]
-                fits = fits and self._is_loaded(handle)
-        return (found.type_id, place) if fits else None
+                return self._in_module(found.type_id, handle, name, kind, module)
+        if module in (None, VMLINUX) and (is_hook or self._bearers(name, kind, module) == [VMLINUX]):
+            return found.type_id, None
+        return None
+
+    def _in_module(
+        self, type_id: int, handle: btf.Handle, name: bytes, kind: Kind, module: str | None
+    ) -> tuple[int, str | None] | None:
+        """The answer for what the kernel has found in a module."""
+        try:
+            place = handle.info.name
+            if module is not None and module.replace("-", "_") != place:
+                return None
+            with self._cache.module_handle(place) as now:
+                is_loaded = now.info.id == handle.info.id
+        except EbpfError:  # it has just gone, or needs more rights than there are: `target` says so
+            return None
+        return (type_id, place) if is_loaded and self._bearers(name, kind, None) == [place] else None
 
     def _bearers(self, name: bytes, kind: Kind, module: str | None) -> list[str]:
         """The places that have a type of that name, as often as they have one; of `VMLINUX` alone if that is asked."""
@@ -90,14 +99,6 @@ class QuickTargets:
         except EbpfError:
             return []
         return places
-
-    def _is_loaded(self, handle: btf.Handle) -> bool:
-        """Whether a module's BTF object is that of the module which is loaded now."""
-        try:
-            with self._cache.module_handle(handle.info.name) as now:
-                return now.info.id == handle.info.id
-        except EbpfError:
-            return False
 
     def close(self) -> None:
         """Let go of the program that asks the kernel; from now on there are no answers."""
