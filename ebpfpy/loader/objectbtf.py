@@ -14,13 +14,14 @@ Ids stay what they are: what is made up comes behind all other types.
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import btf, sys
-from ebpfpy.btf.kinds import HEADER_SIZE, INT_SIGNED, VLEN_MASK, Kind, make_info
+from ebpfpy.btf.kinds import INT_SIGNED, VLEN_MASK, Kind, make_info
 from ebpfpy.errors import KernelError
+
+from .btfpatch import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 KCONFIG = ".kconfig"
 KSYMS = ".ksyms"
-_DUMMY = b"dummy_ksym\0"
+_DUMMY = "dummy_ksym"
 _GLOBAL = 1
 _INT_BYTES = 4
 
@@ -142,46 +143,15 @@ def _load(blob: bytes, name: str, token_fd: int) -> btf.Handle:
     return btf.Handle.load(blob, name=name)
 
 
-class _Rewriter:
-    def __init__(self, types: Spec) -> None:
-        self._types = types
-        self._blob = bytearray(types.raw)
-        self._word = struct.Struct("<I" if types.byte_order == "little" else ">I")
-        header, type_off = self._get(4), self._get(8)
-        self._start = header + type_off
-        self._added: list[int] = []
-        self._next_id = types.first_id + len(types)
-        self._has_dummy_name = False
-
-    def _get(self, at: int) -> int:
-        value: int = self._word.unpack_from(self._blob, at)[0]
-        return value
-
-    def _set(self, at: int, value: int) -> None:
-        self._word.pack_into(self._blob, at, value)
-
-    def _at(self, type_id: int) -> int:
-        """The byte in the blob where a type's record starts."""
-        return self._start + 4 * self._types.locate(type_id)[1]
-
-    def _dummy_name(self) -> int:
-        """The offset of the made-up name, which goes behind all strings."""
-        self._has_dummy_name = True
-        return self._get(20)
-
+class _Rewriter(Patch):
     @cached_property
     def _int(self) -> int:
         """An integer of 4 bytes."""
-        for each in self._types:
+        for each in self.types:
             if isinstance(each, btf.Int) and each.size == _INT_BYTES:
-                return self._types.type_id(each)
+                return self.types.type_id(each)
         info = make_info(Kind.INT)
-        return self._add(self._dummy_name(), info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
-
-    def _add(self, *words: int) -> int:
-        self._added += words
-        self._next_id += 1
-        return self._next_id - 1
+        return self.add(self.name(_DUMMY), info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
 
     def rewrite(self, sections: list[btf.Datasec], sizes: Mapping[str, int]) -> bytes:
         for section in sections:
@@ -191,7 +161,7 @@ class _Rewriter:
                 self._replace_ksyms(section)
             else:
                 self._resize(section, sizes[section.name])
-        return self._assemble()
+        return self.blob()
 
     def _resize(self, section: btf.Datasec, size: int) -> None:
         """Make the last variable of a data section, an array, as long as the section wants it."""
@@ -202,65 +172,52 @@ class _Rewriter:
         element = btf.sizeof(array.element)
         if size <= last.offset or not element or (size - last.offset) % element:
             return
-        element_id, index_id = self._types.type_id(array.element), self._types.type_id(array.index)
-        longer = self._add(0, make_info(Kind.ARRAY), 0, element_id, index_id, (size - last.offset) // element)
-        self._set(self._at(self._types.type_id(last.var)) + 8, longer)
-        at = self._at(self._types.type_id(section))
-        self._set(at + 8, size)
-        self._set(at + 12 * len(section.variables) + 8, size - last.offset)
+        element_id, index_id = self.types.type_id(array.element), self.types.type_id(array.index)
+        longer = self.add(0, make_info(Kind.ARRAY), 0, element_id, index_id, (size - last.offset) // element)
+        self.set(self.place(self.types.type_id(last.var)) + 8, longer)
+        at = self.place(self.types.type_id(section))
+        self.set(at + 8, size)
+        self.set(at + 12 * len(section.variables) + 8, size - last.offset)
 
     def _lay_out_kconfig(self, section: btf.Datasec) -> None:
-        at = self._at(self._types.type_id(section))
-        places = kconfig_places(self._types)
-        rows = sorted((places[entry.var.name], self._types.type_id(entry.var)) for entry in section.variables)  # type: ignore[attr-defined]
+        at = self.place(self.types.type_id(section))
+        places = kconfig_places(self.types)
+        rows = sorted((places[entry.var.name], self.types.type_id(entry.var)) for entry in section.variables)  # type: ignore[attr-defined]
         for number, (place, type_id) in enumerate(rows):
             # u32 type, u32 offset, u32 size
             for index, word in enumerate((type_id, place.offset, place.size)):
-                self._set(at + 12 + 12 * number + 4 * index, word)
-            self._set(self._at(type_id) + 12, _GLOBAL)
-        self._set(at + 8, max((place.offset + place.size for place in places.values()), default=0))
+                self.set(at + 12 + 12 * number + 4 * index, word)
+            self.set(self.place(type_id) + 12, _GLOBAL)
+        self.set(at + 8, max((place.offset + place.size for place in places.values()), default=0))
 
     def _replace_ksyms(self, section: btf.Datasec) -> None:
-        at = self._at(self._types.type_id(section))
+        at = self.place(self.types.type_id(section))
         for number, entry in enumerate(section.variables):
-            type_id = self._types.type_id(entry.var)
+            type_id = self.types.type_id(entry.var)
             if isinstance(entry.var, btf.Func):
                 self._name_params(entry.var)
-                where = self._at(type_id)
-                self._set(where + 4, self._get(where + 4) & ~VLEN_MASK | _GLOBAL)
+                where = self.place(type_id)
+                self.set(where + 4, self.get(where + 4) & ~VLEN_MASK | _GLOBAL)
                 type_id = self._dummy
             else:
-                where = self._at(type_id)
-                self._set(where + 8, self._int)
-                self._set(where + 12, _GLOBAL)
-            self._set(at + 12 + 12 * number, type_id)
-            self._set(at + 12 + 12 * number + 4, _INT_BYTES * number)
-            self._set(at + 12 + 12 * number + 8, _INT_BYTES)
-        self._set(at + 8, _INT_BYTES * len(section.variables))
+                where = self.place(type_id)
+                self.set(where + 8, self._int)
+                self.set(where + 12, _GLOBAL)
+            self.set(at + 12 + 12 * number, type_id)
+            self.set(at + 12 + 12 * number + 4, _INT_BYTES * number)
+            self.set(at + 12 + 12 * number + 8, _INT_BYTES)
+        self.set(at + 8, _INT_BYTES * len(section.variables))
 
     @cached_property
     def _dummy(self) -> int:
         """A variable that takes the place of functions."""
-        return self._add(self._dummy_name(), make_info(Kind.VAR), self._int, _GLOBAL)
+        return self.add(self.name(_DUMMY), make_info(Kind.VAR), self._int, _GLOBAL)
 
     def _name_params(self, function: btf.Func) -> None:
         proto = function.proto
         if not isinstance(proto, btf.FuncProto):
             return
-        at = self._at(self._types.type_id(proto))
+        at = self.place(self.types.type_id(proto))
         for number, param in enumerate(proto.params):
             if not param.name and not isinstance(param.type, btf.Void):
-                self._set(at + 12 + 8 * number, self._dummy_name())
-
-    def _assemble(self) -> bytes:
-        """Header, types, what was added, strings: without any layout section."""
-        header, type_len = self._get(4), self._get(12)
-        string_off, string_len = self._get(16), self._get(20)
-        types = bytes(self._blob[self._start : self._start + type_len])
-        types += b"".join(self._word.pack(word) for word in self._added)
-        strings = bytes(self._blob[header + string_off : header + string_off + string_len])
-        strings += _DUMMY if self._has_dummy_name else b""
-        head = bytearray(self._blob[:HEADER_SIZE])
-        for at, value in ((4, HEADER_SIZE), (8, 0), (12, len(types)), (16, len(types)), (20, len(strings))):
-            self._word.pack_into(head, at, value)
-        return bytes(head) + types + strings
+                self.set(at + 12 + 8 * number, self.name(_DUMMY))

@@ -16,6 +16,7 @@ from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, 
 from ebpfpy.sys import ProgramType
 
 from . import lacking, structops, verifierlog
+from .contextargs import ContextArguments
 from .program import Program
 from .programtarget import find_in_program
 from .quicktarget import QuickTargets
@@ -70,6 +71,7 @@ class ProgramLoader:
         self._cache = cache
         self._maps = maps
         self._types = types
+        self._contexts = ContextArguments(types, token_fd=token_fd)
         self._externs = externs
         self._token_fd = token_fd
         self._relocators: dict[str | None, core.Relocator] = {}
@@ -81,6 +83,7 @@ class ProgramLoader:
 
     def __exit__(self, *exc: object) -> None:
         self._quick.close()
+        self._contexts.close()
         for handle in self._handles.values():
             handle.close()
         self._handles.clear()
@@ -114,7 +117,9 @@ class ProgramLoader:
         fixups = self._relocate(spec, target)
         code = bytearray(core.patch(spec.code, fixups, spec.byte_order))
         module_fds = self._refer(spec, code)
-        fd, log = self._load(spec, bytes(code), wanted, module_fds, fixups)
+        fd, log = self._contexts.load(
+            spec, lambda form, types: self._load(form, types, bytes(code), wanted, module_fds, fixups)
+        )
         return Program(fd, spec, target, fixups, log)
 
     def _find_target(self, spec: ProgramSpec) -> tuple[AttachTarget | None, dict[str, int]]:
@@ -198,6 +203,7 @@ class ProgramLoader:
     def _load(
         self,
         spec: ProgramSpec,
+        types: ObjectTypes | None,
         code: bytes,
         wanted: Mapping[str, int],
         module_fds: Mapping[str, int],
@@ -214,8 +220,8 @@ class ProgramLoader:
             "token_fd": self._token_fd,
             **wanted,
         }
-        if self._types is not None and spec.func_infos:
-            arguments["prog_btf_fd"] = self._types.handle.fileno()
+        if types is not None and spec.func_infos:
+            arguments["prog_btf_fd"] = types.handle.fileno()
             arguments["func_info"] = _records(spec.func_infos, 2)
             arguments["line_info"] = _records(spec.line_infos, 4)
         asked = self._options.log_level

@@ -88,6 +88,11 @@ def of_system_calls(_spec, difference):
     return difference.name == ".kconfig" and no_kprobe()
 
 
+def of_context_tags(spec, _difference):
+    """Functions with parameters tagged as contexts have second versions in the BTF of the programs that need them."""
+    return b"\0arg:ctx\0" in bytes(spec.types.raw)
+
+
 def only_these_differ(difference, alike):
     """Whether two lists differ, and only in elements for which `alike` is true."""
     pairs = [(one, two) for one, two in zip(difference.ours, difference.theirs, strict=False) if one != two]
@@ -116,6 +121,12 @@ EXPLAINED = (
             "every place of a static probe is attached by itself, so that the kernel need not have uprobe.multi",
         )
         for fact in ("expected_attach_type", "code")
+    ),
+    Explained(
+        "types",
+        of_context_tags,
+        "before Linux 6.8 libbpf adds second versions of functions to the object's types, ebpfpy to a copy for programs"
+        " that are refused without; which functions a program has is compared all the same",
     ),
     Explained(
         "contents",

@@ -34,6 +34,15 @@ def test_line_and_function_information_follows_the_joined_code():
         assert {name.rpartition("/")[2] for name in files} == {"linked_one.bpf.c", "linked_two.bpf.c"}
 
 
+@pytest.mark.parametrize(("program", "result"), [("classify", 1), ("inspect", 1)])
+def test_a_parameter_that_is_tagged_as_the_context_is_the_context_on_any_kernel(program, result):
+    spec = ebpfpy.load_collection_spec(path_of("context_tags.bpf.o"))
+    for name in set(spec.programs) - {program}:
+        del spec.programs[name]
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.programs[program].run(PACKET).retval == result
+
+
 def no_exceptions():
     """Why programs cannot throw here, or None."""
     kernel = btf.load_kernel_spec()
