@@ -41,6 +41,7 @@ from .links import (
     have_raw_tracepoint_cookie,
     have_tcx,
     have_uprobe_multi,
+    have_uprobe_multi_of_process,
 )
 from .maps import have_map_flag, have_map_type
 from .programs import have_helper, have_program_type
@@ -70,5 +71,6 @@ __all__ = [
     "have_raw_tracepoint_cookie",
     "have_tcx",
     "have_uprobe_multi",
+    "have_uprobe_multi_of_process",
     "probe_all",
 ]

@@ -16,6 +16,7 @@ from .links import (
     have_raw_tracepoint_cookie,
     have_tcx,
     have_uprobe_multi,
+    have_uprobe_multi_of_process,
 )
 from .maps import have_map_flag, have_map_type
 from .programs import have_program_type
@@ -44,6 +45,7 @@ def probe_all() -> tuple[Support | KernelError, ...]:
         have_perf_event_link,
         have_kprobe_multi,
         have_uprobe_multi,
+        have_uprobe_multi_of_process,
         have_tcx,
         have_raw_tracepoint_cookie,
         have_large_programs,

@@ -10,7 +10,7 @@ from ebpfpy import asm, sys
 from ebpfpy.errors import KernelError
 from ebpfpy.sys import AttachType, ProgramType
 
-from .asking import NOWHERE, RETURN_0, about, knows_link
+from .asking import NOWHERE, RETURN_0, about, knows_link, refusal
 from .support import Support
 
 
@@ -99,6 +99,28 @@ def have_uprobe_multi() -> Support:
     return _have_link(
         "uprobe.multi", "6.6", ProgramType.KPROBE, attach_type, refusals, expected=attach_type, options=options
     )
+
+
+@cache
+def have_uprobe_multi_of_process() -> Support:
+    """Whether uprobe.multi can be limited to a process; kernels before 6.10 limited it to a thread (CAP_PERFMON).
+
+    Raises:
+        KernelError: no answer.
+    """
+    feature, minimum = "uprobe.multi of a process", "6.10"
+    if not have_uprobe_multi():
+        return Support(feature, False, minimum)
+    attach_type = AttachType.TRACE_UPROBE_MULTI
+    options = sys.UprobeMultiOptions(path="/", offsets=(0,), pid=0xFFFF_FFFF)
+    code = asm.encode(RETURN_0, _sys.byteorder)
+    with about(feature):
+        program, _ = sys.prog_load(
+            type=ProgramType.KPROBE, insns=code, license="GPL", name="probe", expected_attach_type=attach_type
+        )
+        with program:  # who limits it to processes, looks at the number before the path
+            answer = refusal(lambda: sys.link_create(program, attach_type=attach_type, options=options))
+    return Support(feature, answer == errno.EINVAL, minimum)
 
 
 @cache

@@ -1,8 +1,10 @@
 """Static probes of user space (USDT): ``SEC("usdt/FILE:PROVIDER:NAME")``.
 
-Every place of a probe gets a uprobe. Where the arguments are differs from place to place, so the program looks it up:
-libbpf's usdt.bpf.h gives it a map ``__bpf_usdt_specs`` of descriptions, and the uprobe's cookie is the index of the one
-that applies. Here the descriptions are written and the indices given out. Places with equal arguments share one.
+Every place of a probe gets a uprobe: by one link of the kind uprobe.multi where the kernel can limit it to a process
+(Linux 6.10; the program was loaded for it), else by a perf event and a link each. Where the arguments are differs from
+place to place, so the program looks it up: libbpf's usdt.bpf.h gives it a map ``__bpf_usdt_specs`` of descriptions, and
+the uprobe's cookie is the index of the one that applies. Here the descriptions are written and the indices given out.
+Places with equal arguments share one.
 
     struct __bpf_usdt_spec {
             struct { u64 value; u32 kind; s16 register; bool signed; u8 shift; } args[12];
@@ -10,24 +12,25 @@ that applies. Here the descriptions are written and the indices given out. Place
             s16 number of args;
     };
 
-Needs cookies of perf events (Linux 5.15).
+Needs cookies, of perf events at least (Linux 5.15).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ebpfpy import features, sys
-from ebpfpy.errors import InputError, TargetNotFoundError, UnsupportedError
-from ebpfpy.sys import ProgramType
+from ebpfpy.errors import InputError, KernelError, TargetNotFoundError, UnsupportedError
+from ebpfpy.sys import AttachType, ProgramType
 
 from .events import link_event
 from .executable import Executable, find_binary
 from .link import Link
-from .refusal import check_cookie, check_type, missing
+from .refusal import ENOTSUPP, check_cookie, check_type, missing
 from .uprobe import open_uprobe
 from .usdtnotes import parse_arguments, probes
 
@@ -44,6 +47,8 @@ _MOST_ARGUMENTS: Final = 12
 _ARGUMENT = struct.Struct("=QIh?B")
 _TAIL = struct.Struct("=Qh")
 
+_NOT_AT_ONCE: Final = frozenset((errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP))
+
 _used: dict[int, set[int]] = {}  # by map id: the indices that links of this process have
 _lock = threading.Lock()
 
@@ -52,7 +57,7 @@ class UsdtLink(Link):
     """A static probe: a uprobe for each of its places, closed together.
 
     Attributes:
-        links: of the places; owned by this link.
+        links: one of the kind uprobe.multi, or one for each place; owned by this link.
     """
 
     def __init__(self, links: Sequence[Link], text: str, map_id: int, indices: Sequence[int]) -> None:
@@ -110,7 +115,7 @@ def attach_usdt(
 
     Raises:
         TargetNotFoundError: the file has no such probe.
-        UnsupportedError: arguments that ebpfpy cannot describe; or a kernel without cookies of perf events.
+        UnsupportedError: arguments that ebpfpy cannot describe; or a kernel without cookies of uprobes.
         KernelError: the kernel refused.
     """
     check_type(program, "static probes", ProgramType.KPROBE)
@@ -127,8 +132,6 @@ def attach_usdt(
         if not found:
             raise _not_found(executable, text, f"{provider}:{name}")
     described = [(each, _description(each, cookie, text)) for each in found]
-    if not features.have_perf_event_link():
-        raise missing(text, "cookies of perf events", "5.15")
     from contextlib import ExitStack
 
     with _specs(program, text) as specs, ExitStack() as undo:
@@ -153,11 +156,35 @@ def _attach(
     by_description = dict(zip(different, indices, strict=True))
     for description, index in by_description.items():
         sys.map_update(specs, struct.pack("=I", index), description.ljust(info.value_size, b"\0"))
-    links = []
-    for probe, description in described:
+    cookies = [by_description[description] for _, description in described]
+    links = _at_once(program, file, [probe for probe, _ in described], cookies, pid, text)
+    if links:
+        return UsdtLink(links, text, info.id, indices)
+    if not features.have_perf_event_link():
+        raise missing(text, "cookies of perf events", "5.15")
+    for (probe, _), cookie in zip(described, cookies, strict=True):
         event = open_uprobe(file, probe.offset, text, pid=pid, ref_ctr_offset=probe.semaphore, returns=False)
-        links.append(undo.enter_context(link_event(event, program, text, cookie=by_description[description])))
+        links.append(undo.enter_context(link_event(event, program, text, cookie=cookie)))
     return UsdtLink(links, text, info.id, indices)
+
+
+def _at_once(
+    program: Program, file: str, found: Sequence[Probe], cookies: Sequence[int], pid: int | None, text: str
+) -> list[Link]:
+    """One link at all places, or none: the program was not loaded for it, or one of the places cannot be."""
+    counters = [probe.semaphore for probe in found]
+    number = os.getpid() if pid == 0 else pid or 0
+    options = sys.UprobeMultiOptions(
+        file, [probe.offset for probe in found], counters if any(counters) else (), cookies, number
+    )
+    try:
+        fd = sys.link_create(program, attach_type=AttachType.TRACE_UPROBE_MULTI, options=options)
+    except KernelError as error:
+        if error.errno not in _NOT_AT_ONCE:
+            error.subject = text
+            raise
+        return []
+    return [Link(fd, text)]
 
 
 def _section(program: Program) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy import core, sys
 from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, verifier_error
-from ebpfpy.sys import ProgramType
+from ebpfpy.sys import AttachType, ProgramType
 
 from . import lacking, structops, verifierlog
 from .contextargs import ContextArguments
@@ -140,6 +140,8 @@ class ProgramLoader:
             assert spec.attach_type is not None
             target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module, quick=self._quick)
             return target, {"expected_attach_type": expected, **self._in_kernel(target)}
+        if not expected and spec.type == ProgramType.KPROBE and _is_static_probe(spec.section):
+            expected = _static_probe_type()
         return None, {"expected_attach_type": expected}
 
     def _in_kernel(self, target: AttachTarget) -> dict[str, int]:
@@ -257,6 +259,24 @@ class ProgramLoader:
         types = self._types.spec if self._types is not None else None
         refused.source_line = verifierlog.source_line(log, spec, types)
         return refused
+
+
+def _is_static_probe(section: str) -> bool:
+    return section.removeprefix("?").partition("/")[0] in ("usdt", "usdt.s")
+
+
+def _static_probe_type() -> int:
+    """How static probes of user space are attached: all places by one link, where the kernel can limit it to a process.
+
+    Which it is has to be said when the program is loaded, so this is asked before.
+    """
+    from ebpfpy import features
+
+    try:
+        multi = features.have_uprobe_multi_of_process()
+    except KernelError:
+        return 0
+    return int(AttachType.TRACE_UPROBE_MULTI) if multi else 0
 
 
 def _records(rows: tuple[tuple[int, ...], ...], fields: int) -> sys.Records:

@@ -8,7 +8,7 @@ import ebpfpy
 from ebpfpy import asm, btf, link
 from ebpfpy.elf.spec import ExternKind
 from ebpfpy.errors import EbpfError
-from ebpfpy.sys import AttachType, MapFlags, ProgramType
+from ebpfpy.sys import MapFlags, ProgramType
 from tests.kernel import features
 from tests.kernel.blueprints import collection_of, program_of
 from tests.kernel.kernel_view import differences
@@ -72,17 +72,6 @@ def of_function_address(spec, difference):
     )
 
 
-def of_static_probe(spec, difference):
-    """A program on static probes is loaded without an attach type, and so calls another function for its cookie."""
-    if not spec.programs[difference.name].section.startswith("?usdt"):
-        return False
-    if difference.fact == "expected_attach_type":
-        return (difference.ours, difference.theirs) == (0, AttachType.TRACE_UPROBE_MULTI)
-    return only_these_differ(
-        difference, lambda ours, theirs: ours.split()[:4] == theirs.split()[:4] and " 85 00 " in ours
-    )
-
-
 def of_system_calls(_spec, difference):
     """Whether system calls have wrappers, on a kernel that allows no kprobes."""
     return difference.name == ".kconfig" and no_kprobe()
@@ -113,14 +102,6 @@ EXPLAINED = (
             " because kernels before 6.3 refuse libbpf's form",
         )
         for fact in ("code", "tag")
-    ),
-    *(
-        Explained(
-            fact,
-            of_static_probe,
-            "every place of a static probe is attached by itself, so that the kernel need not have uprobe.multi",
-        )
-        for fact in ("expected_attach_type", "code")
     ),
     Explained(
         "types",
