@@ -15,7 +15,7 @@ kernel wants them filled in, ascending and without overlap:
 
 Static variables have their offset already (clang has no symbol for them but the section's, and writes the
 addend in place). Hidden global functions become static, so that the verifier looks at them in their callers'
-context.
+context; and so do hidden variables.
 
 All of this is patching of bytes at known places, in a copy. BTF that is malformed is left as it is: building
 a `btf.Spec` from it says what is wrong with it.
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile
 
 _WORD = 4
+_STATIC = 0
 _VAR, _DATASEC, _FUNC = int(Kind.VAR), int(Kind.DATASEC), int(Kind.FUNC)
 
 
@@ -81,16 +82,16 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
         stop = blob.find(b"\0", strings + offset, min(strings_end, strings + offset + MAX_NAME))
         return blob[strings + offset : stop].decode("utf-8", "backslashreplace") if stop >= 0 else ""
 
-    hidden = {
-        symbol.name
+    concealed = [
+        symbol
         for symbol in file.symbols
-        if symbol.kind == SYMBOL_FUNC
-        and symbol.bind != BIND_LOCAL
-        and symbol.visibility in {VISIBILITY_INTERNAL, VISIBILITY_HIDDEN}
-    }
+        if symbol.visibility in {VISIBILITY_INTERNAL, VISIBILITY_HIDDEN} and symbol.bind != BIND_LOCAL
+    ]
+    hidden = {symbol.name for symbol in concealed if symbol.kind == SYMBOL_FUNC}
+    hidden_variables = {(symbol.section, symbol.name) for symbol in concealed if symbol.kind != SYMBOL_FUNC}
     result = bytearray(blob)
     words = struct.unpack_from(f"{mark}{(end - start) // _WORD}I", blob, start)
-    variables: dict[int, int] = {}  # type id -> string offset of its name
+    variables: dict[int, tuple[int, int]] = {}  # type id -> string offset of its name, where its linkage is
     sections: list[tuple[int, int, int, int]] = []  # where, string offset, vlen, size
     kind_of, length_of = _Kinds(), _Lengths()
     at, type_id, count = 0, 1, len(words)
@@ -102,7 +103,7 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
             return blob
         kind = kind_of[info]
         if kind == _VAR:
-            variables[type_id] = words[at]
+            variables[type_id] = words[at], start + _WORD * (at + 3)
         elif kind == _DATASEC:
             sections.append((start + _WORD * at, words[at], info & VLEN_MASK, words[at + 2]))
         elif kind == _FUNC and hidden and info & VLEN_MASK == 1 and name_at(words[at]) in hidden:
@@ -129,7 +130,10 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
         for index in range(vlen):
             # u32 type, u32 offset, u32 size
             var, offset, length = entry.unpack_from(blob, where + 12 + index * 12)
-            symbol_name = name_at(variables[var]) if var in variables else ""
+            described, linkage = variables.get(var, (0, 0))
+            symbol_name = name_at(described) if described else ""
+            if hidden_variables and (section.index, symbol_name) in hidden_variables:
+                struct.pack_into(mark + "I", result, linkage, _STATIC)
             rows.append((offset or min(offsets.get(symbol_name, offset), 0xFFFFFFFF), var, length))
         rows.sort()
         for index, (offset, var, length) in enumerate(rows):

@@ -24,7 +24,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
-from ebpfpy.sys.enums import MapFlags, MapType
+from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
 from .objectfile import BIND_LOCAL, SYMBOL_FUNC
 from .spec import MapSpec
@@ -165,10 +165,7 @@ def _parse_map(
 
     if "type" not in numbers:
         raise fault("no type")
-    try:
-        kind = MapType(numbers["type"])
-    except ValueError:
-        raise fault(f"type {numbers['type']} is unknown") from None
+    kind = map_type(numbers["type"])
     inner = None
     if element is not None:
         expected = btf.Struct if kind in _MAPS_OF_MAPS else btf.FuncProto if kind == MapType.PROG_ARRAY else None
@@ -178,6 +175,8 @@ def _parse_map(
             raise fault(f"values of a {kind.name} are no {'maps' if expected is btf.Struct else 'functions'}")
         if isinstance(element, btf.Struct):
             inner = _parse_map(file, section, f"{name}.inner", element, is_inner=True)
+            if inner.pinning:
+                raise fault("the maps in a map of maps cannot be pinned by name")
             if inner.type in _MAPS_OF_MAPS:
                 raise fault("a map of maps of maps: the kernel takes one level")
     of_objects = kind in _MAPS_OF_MAPS or kind == MapType.PROG_ARRAY

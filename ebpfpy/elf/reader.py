@@ -153,7 +153,7 @@ def _maps(
                 ' __type in a section ".maps", and compile with -g',
                 section=section,
             )
-        if section.name == ".maps" and section.size:
+        if section.name == ".maps" and (section.size or _describes(types, section)):
             if maps_section:
                 raise file.error("two sections .maps", section=section)
             maps_section = section.index
@@ -176,6 +176,12 @@ def _maps(
         sections[section.index] = (spec.name, section.size)
         read_variables(file, section, spec, types, variables, notes)
     return maps, variables, DataSymbols(by_offset, maps_section, sections)
+
+
+def _describes(types: btf.Spec | None, section: Section) -> bool:
+    """Whether BTF has variables in a section, which may be empty all the same."""
+    found = types.any_types_by_name(section.name) if types is not None else ()
+    return any(isinstance(each, btf.Datasec) and each.variables for each in found)
 
 
 def _arena(file: ObjectFile, section: Section, maps: dict[str, MapSpec]) -> MapSpec:

@@ -14,6 +14,9 @@ from ebpfpy.sys import ProgramType
 from .asking import ENOTSUPP, RETURN_0, about
 from .support import Support
 
+# a longer jump (which some stable kernels have without the rest), a move with sign, a swap of bytes
+_V4 = (Instruction(asm.Class.JMP32 | JumpOp.JA), Instruction(0xBF, 0, 0, 8, 0), Instruction(0xD7, 0, 0, 0, 16))
+
 
 def _runs(feature: str, minimum: str, *code: Instruction) -> Support:
     with about(feature):
@@ -62,7 +65,7 @@ def have_isa(version: int) -> Support:
     tests = {
         2: ("4.14", (asm.mov_imm(0, 0), asm.jump_imm(JumpOp.JLT, 0, 1, 0))),
         3: ("5.1", (asm.mov_imm(0, 0), asm.jump_imm(JumpOp.JLT, 0, 1, 0, narrow=True))),
-        4: ("6.6", (asm.mov_imm(0, 0), Instruction(asm.Class.JMP32 | JumpOp.JA, 0, 0, 0, 0))),
+        4: ("6.6", (asm.mov_imm(0, 0), *_V4)),
     }
     if version not in tests:
         raise InputError(f"instruction set version is 2, 3 or 4, not {version}")

@@ -91,6 +91,16 @@ class MapType(IntEnum):
     ARENA = 33
 
 
+def map_type(number: int) -> MapType:
+    """The type of maps with a number, also one that is newer than this library: what it is, the kernel knows."""
+    try:
+        return MapType(number)
+    except ValueError:
+        newer = int.__new__(MapType, number)
+        newer._name_, newer._value_ = str(number), number
+        return newer
+
+
 class ProgramType(IntEnum):
     """``enum bpf_prog_type``: BPF_PROG_TYPE_*."""
 

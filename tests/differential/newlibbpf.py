@@ -23,7 +23,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,14 +43,21 @@ def root() -> Path:
     return foreign.pahole().parent
 
 
-def ask(questions: list[dict]) -> list[dict]:
-    """Put questions to libbpf, in a process of its own. Blobs are bytes here."""
+def run(program: list[str], question: object) -> Any:
+    """Let a Python program ask libbpf, in a process of its own that has only the standard library.
+
+    Args:
+        program: a path, or "-c" and its text; it reads JSON from standard input and writes some.
+        question: what it reads.
+
+    Returns:
+        What it wrote.
+    """
     loader, libraries = (str(root() / part) for part in CACHED)
-    packed = [{key: _pack(value) for key, value in question.items()} for question in questions]
     python = str(Path(sys.executable).resolve())
     done = subprocess.run(
-        [loader, "--library-path", libraries, python, "-I", "-S", __file__],
-        input=json.dumps(packed),
+        [loader, "--library-path", libraries, python, "-I", "-S", *program],
+        input=json.dumps(question),
         capture_output=True,
         text=True,
         timeout=100,
@@ -58,7 +65,13 @@ def ask(questions: list[dict]) -> list[dict]:
     )
     if done.returncode:
         raise RuntimeError(f"the process that asks libbpf ended with {done.returncode}: {done.stderr[-2000:]}")
-    answers = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def ask(questions: list[dict]) -> list[dict]:
+    """Put questions to libbpf, in a process of its own. Blobs are bytes here."""
+    packed = [{key: _pack(value) for key, value in question.items()} for question in questions]
+    answers = run([__file__], packed)
     return [{k: base64.b64decode(v) if isinstance(v, str) else v for k, v in answer.items()} for answer in answers]
 
 

@@ -199,7 +199,7 @@ def test_a_program_of_too_many_instructions_says_how_many():
 def test_an_instruction_of_a_newer_set_is_named_with_its_kernel():
     swap = asm.Instruction(0xD7, 0, 0, 0, 16)  # bswap16, of -mcpu=v4
     code = [asm.mov_imm(0, 0), swap, asm.mov_imm(0, 0), asm.exit_()]
-    if features.have_isa(4):
+    if features.have_isa(4):  # what it is asked with includes this instruction
         ebpfpy.Collection(collection_of(program_of(code))).close()
         return
     with pytest.raises(VerifierError, match=r"Linux 6\.6 and newer have it.*; or compile with a lower -mcpu"):

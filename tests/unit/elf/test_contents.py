@@ -11,7 +11,7 @@ from ebpfpy import btf
 from ebpfpy.elf import load_collection_spec
 from ebpfpy.elf.objectfile import ObjectFile
 from ebpfpy.errors import ElfError
-from ebpfpy.sys.enums import MapFlags, MapType
+from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
 TESTDATA = Path(__file__).parents[3] / "testdata"
 VARIANTS = ["clang14-el", "clang14-eb", "clang19-el", "clang19-eb"]
@@ -188,3 +188,24 @@ def test_of_a_weak_and_a_strong_function_the_strong_one_is_called() -> None:
 def test_half_of_such_an_object_says_what_it_lacks() -> None:
     spec = load_collection_spec(TESTDATA / "linked_one.o")
     assert any("refers to calls, number_of_two, shared" in note for note in spec.notes)
+
+
+# --- what is hidden -------------------------------------------------------------------------------
+
+
+def test_what_is_hidden_is_static_for_the_kernel() -> None:
+    types = load_collection_spec(TESTDATA / "hidden.bpf.o").types
+    assert types is not None
+    variables = {each.name: each.linkage for each in types if isinstance(each, btf.Var)}
+    functions = {each.name: each.linkage for each in types if isinstance(each, btf.Func)}
+    hidden = {"hidden_data", "hidden_alone", "hidden_constant", "hidden_zero"}
+    statics = {"static_data", "static_alone"}
+    assert {name for name, linkage in variables.items() if linkage == 0} == hidden | statics
+    assert {name for name, linkage in functions.items() if linkage == 0} == {"hidden_function"}
+
+
+def test_a_type_of_maps_that_is_newer_than_the_library_is_kept_as_its_number() -> None:
+    assert map_type(1) is MapType.HASH
+    newer = map_type(200)
+    assert (newer, newer.name, isinstance(newer, MapType)) == (200, "200", True)
+    assert newer not in {MapType.HASH, MapType.ARRAY}
