@@ -7,11 +7,12 @@ kconfig variable          64-bit load of an address in the map ".kconfig", which
 ``extern const void X``   64-bit load of the address of symbol X, from /proc/kallsyms
 typed variable            64-bit load: type id of X, and the descriptor of the BTF that it is of (0: vmlinux)
 function, called          call: type id of X, and the index in ``fd_array`` of its module's BTF (0: vmlinux)
-function, address         64-bit load of its type id: not 0, which is all that ``bpf_ksym_exists`` asks
+function, address         as a typed variable; before 6.3 its type id: all that ``bpf_ksym_exists`` asks is: not 0
 ========================  ====================================================================================
 
 A function's address is of no use to a program but for comparing it with 0. Kernels since 6.3 take it in the form of a
-typed variable, older ones refuse that; a number they all take, and the verifier prunes the branch that it rules out.
+typed variable. Older ones refuse that; then a number is written instead, which all take, and the verifier prunes the
+branch that it rules out.
 
 A weak extern that the kernel does not have reads as 0, and a call of it is poisoned (helper 2002000000 and up, the
 form that libbpf gave it): the verifier refuses it only where it can be reached.
@@ -32,7 +33,7 @@ from ebpfpy import btf, core, sys
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import essential_name
 from ebpfpy.elf.spec import ExternKind, MapSpec
-from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError
+from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
 from ebpfpy.sys import MapFlags, MapType
 
 from .objectbtf import KCONFIG, kconfig_places
@@ -46,6 +47,7 @@ _PSEUDO_MAP_VALUE = 2
 _PSEUDO_BTF_ID = 3
 _PSEUDO_KFUNC_CALL = 2
 POISONED_FUNCTION = 2002000000
+_NO_FUNCTIONS = "in ldimm64 isn't KIND_VAR"
 _LD_IMM64 = 0x18
 _CALL = 0x85
 _INSN = struct.Struct("=BBhi")
@@ -104,6 +106,9 @@ class Externs:
     Args:
         spec: the collection.
         cache: the running kernel's types.
+
+    Attributes:
+        functions_are_numbers: addresses of functions are written as numbers, for kernels before 6.3.
     """
 
     def __init__(self, spec: CollectionSpec, cache: btf.Cache) -> None:
@@ -113,14 +118,26 @@ class Externs:
         self._places = kconfig_places(spec.types) if spec.types is not None else {}
         self._found: dict[str, Found | None] = {}
         self._symbols: Mapping[str, list[sys.Symbol]] | None = None
+        self.functions_are_numbers = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all externs, in the order that numbers poisoned calls."""
-        return tuple(self._externs)
+        """The names of all externs, in the order that numbers poisoned calls: libbpf's."""
+        kconfig = [name for name, each in self._externs.items() if each.kind is ExternKind.KCONFIG]
+        return (*kconfig, *sorted(self._externs.keys() - set(kconfig)))
 
     def __contains__(self, name: str) -> bool:
         return name in self._externs
+
+    def are_refused(self, refusal: VerifierError) -> bool:
+        """Whether the kernel refused addresses of functions, and other ones should be written now.
+
+        Then `functions_are_numbers` is set.
+        """
+        if self.functions_are_numbers or _NO_FUNCTIONS not in refusal.log:
+            return False
+        self.functions_are_numbers = True
+        return True
 
     def find(self, name: str) -> Found | None:
         """Where an extern is, None for a weak one that is nowhere.
@@ -219,14 +236,14 @@ class Externs:
             if extern.kind is not ExternKind.KFUNC:
                 raise EbpfError(f"instruction {insn} calls {name!r}, which is no function")
             if found is None:
-                number = list(self._externs).index(name)
+                number = self.names.index(name)
                 _INSN.pack_into(code, at, _CALL, 0, 0, POISONED_FUNCTION + number)
                 return
             index = list(module_fds).index(found.module) + 1 if found.module is not None else 0
             _INSN.pack_into(code, at, _CALL, _with_source(registers, _PSEUDO_KFUNC_CALL), index, found.type_id)
         elif found is None:
             _put_wide(code, at, 0, 0, 0)
-        elif extern.kind is ExternKind.KFUNC:
+        elif extern.kind is ExternKind.KFUNC and self.functions_are_numbers:
             _put_wide(code, at, 0, found.type_id, 0)
         elif found.type_id:
             fd = module_fds[found.module] if found.module is not None else 0

@@ -14,7 +14,7 @@ import errno
 import re
 from typing import TYPE_CHECKING
 
-from ebpfpy import features
+from ebpfpy import features, sys
 from ebpfpy.errors import EbpfError, KernelError, UnsupportedError
 from ebpfpy.features.asking import RETURN_0, verdict
 from ebpfpy.sys import ProgramFlags
@@ -31,6 +31,7 @@ _OLD_MOST_INSNS = 4096
 _OPCODE = re.compile(r"unknown (?:opcode|insn|class)|uses reserved (?:fields|mode)|invalid BPF_(?:ATOMIC|LD|LDX|STX)")
 _LOOP = re.compile(r"back-edge from insn")
 _TOO_LARGE = re.compile(r"BPF program is too large\. Processed (\d+) insn")
+_NO_ADDRESS = re.compile(r"failed to find the address for kernel symbol")
 _NOT_ALLOWED = re.compile(r"calling kernel function (\S+) is not allowed")
 
 
@@ -89,6 +90,8 @@ def verifier_reason(log: str) -> str | None:
         return (
             f"it looked at {large[1]} instructions on all paths: fewer branches, bpf_loop(), or global functions help"
         )
+    if _NO_ADDRESS.search(log) and _is_left_out("CONFIG_KALLSYMS_ALL"):
+        return "this kernel keeps no addresses of variables: it is built without CONFIG_KALLSYMS_ALL"
     if call := _NOT_ALLOWED.search(log):
         return f"programs of this type and attach type may not call {call[1]}"
     return None
@@ -98,6 +101,14 @@ def _instructions() -> Iterator[Support]:
     for version in (2, 3, 4):
         yield features.have_isa(version)
     yield features.have_atomics()
+
+
+def _is_left_out(option: str) -> bool:
+    """Whether the kernel's configuration can be read, and does not set an option."""
+    try:
+        return option not in sys.read_config()
+    except EbpfError:
+        return False
 
 
 def _first_missing(answers: Iterator[Support]) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ebpfpy import core, sys
 from ebpfpy.elf.spec import ReferenceKind
-from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, verifier_error
+from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, VerifierError, verifier_error
 from ebpfpy.sys import AttachType, ProgramType
 
 from . import lacking, structops, verifierlog
@@ -115,12 +115,22 @@ class ProgramLoader:
             )
         target, wanted = self._find_target(spec)
         fixups = self._relocate(spec, target)
+        try:
+            fd, log = self._load_patched(spec, wanted, fixups)
+        except VerifierError as refusal:
+            if not self._externs.are_refused(refusal):
+                raise
+            fd, log = self._load_patched(spec, wanted, fixups)
+        return Program(fd, spec, target, fixups, log)
+
+    def _load_patched(
+        self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]
+    ) -> tuple[sys.Fd, str]:
         code = bytearray(core.patch(spec.code, fixups, spec.byte_order))
         module_fds = self._refer(spec, code)
-        fd, log = self._contexts.load(
+        return self._contexts.load(
             spec, lambda form, types: self._load(form, types, bytes(code), wanted, module_fds, fixups)
         )
-        return Program(fd, spec, target, fixups, log)
 
     def _find_target(self, spec: ProgramSpec) -> tuple[AttachTarget | None, dict[str, int]]:
         """What the program is loaded for, and what BPF_PROG_LOAD has to be told about it."""

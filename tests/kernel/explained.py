@@ -6,14 +6,12 @@ import attrs
 
 import ebpfpy
 from ebpfpy import asm, btf, link
-from ebpfpy.elf.spec import ExternKind
 from ebpfpy.errors import EbpfError
 from ebpfpy.sys import MapFlags, ProgramType
 from tests.kernel import features
 from tests.kernel.blueprints import collection_of, program_of
 from tests.kernel.kernel_view import differences
 
-LD_IMM64 = 0x18
 ONLY_OURS = {
     # libbpf takes __ulong for map_extra only
     ("map_numbers.bpf.o", "touch"): "expected PTR, got enum",
@@ -60,16 +58,9 @@ def of_statics_only(spec, difference):
     )
 
 
-def of_function_address(spec, difference):
-    """The program takes the address of a kernel function; in its code only 64-bit loads differ."""
-    kfuncs = {each.name for each in spec.externs.values() if each.kind is ExternKind.KFUNC}
-    program = spec.programs[difference.name]
-    takes = any(each.name in kfuncs and program.code[each.insn * 8] == LD_IMM64 for each in program.references)
-    load = f"{LD_IMM64:02x}"
-    return takes and (
-        difference.fact == "tag"
-        or only_these_differ(difference, lambda ours, theirs: ours.split()[1] == theirs.split()[1] == load)
-    )
+def of_context_tags(spec, _difference):
+    """Functions with parameters tagged as contexts have second versions in the BTF of the programs that need them."""
+    return b"\0arg:ctx\0" in bytes(spec.types.raw)
 
 
 def of_system_calls(_spec, difference):
@@ -77,31 +68,11 @@ def of_system_calls(_spec, difference):
     return difference.name == ".kconfig" and no_kprobe()
 
 
-def of_context_tags(spec, _difference):
-    """Functions with parameters tagged as contexts have second versions in the BTF of the programs that need them."""
-    return b"\0arg:ctx\0" in bytes(spec.types.raw)
-
-
-def only_these_differ(difference, alike):
-    """Whether two lists differ, and only in elements for which `alike` is true."""
-    pairs = [(one, two) for one, two in zip(difference.ours, difference.theirs, strict=False) if one != two]
-    return len(difference.ours) == len(difference.theirs) and bool(pairs) and all(alike(*pair) for pair in pairs)
-
-
 EXPLAINED = (
     Explained(
         "map_flags",
         of_statics_only,
         "libbpf shares a section's memory if a skeleton shows a variable of it; ebpfpy shows static ones, too",
-    ),
-    *(
-        Explained(
-            fact,
-            of_function_address,
-            "a program can only ask whether a kernel function's address is 0; ebpfpy gives it the type id, a number,"
-            " because kernels before 6.3 refuse libbpf's form",
-        )
-        for fact in ("code", "tag")
     ),
     Explained(
         "types",

@@ -154,3 +154,14 @@ def test_a_call_of_a_weak_function_that_does_not_exist_names_it_instead_of_a_num
     program.references = tuple(attrs.evolve(each, name="ebpfpy_absent") for each in program.references)
     with pytest.raises(VerifierError, match="kernel function 'ebpfpy_absent' is called, but the running kernel"):
         ebpfpy.Collection(spec)
+
+
+def test_a_kernel_without_addresses_of_variables_is_told_from_its_configuration():
+    spec = ebpfpy.load_collection_spec(path_of("supplied.bpf.o"))
+    for name in set(spec.programs) - {"variable"}:
+        del spec.programs[name]
+    if no_variables() is None:
+        ebpfpy.Collection(spec).close()
+        return
+    with pytest.raises(VerifierError, match=r"this kernel keeps no addresses of variables.*CONFIG_KALLSYMS_ALL"):
+        ebpfpy.Collection(spec)
