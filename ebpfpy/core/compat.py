@@ -33,6 +33,31 @@ if TYPE_CHECKING:
 MAX_COMPARISONS = 100_000
 
 
+class _Effort:
+    """What one comparison has cost, and what it has found out: types that double at every level are looked at once.
+
+    Attributes:
+        known: what came of two types, by their ids and how much deeper they may be; for `match_mismatch` behind
+            pointers under a key of its own.
+    """
+
+    __slots__ = ("known", "left")
+
+    def __init__(self) -> None:
+        self.left = MAX_COMPARISONS
+        self.known: dict[tuple[int, int, int, bool], str | None] = {}
+
+    def spend(self) -> None:
+        """Count one comparison.
+
+        Raises:
+            DepthError: there were too many.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise DepthError(f"more than {MAX_COMPARISONS} types to compare")
+
+
 _WORDS = KEYWORDS | {
     Kind.INT: "integer", Kind.PTR: "pointer", Kind.FUNC_PROTO: "function", Kind.FWD: "declaration",
 }  # fmt: skip
@@ -83,17 +108,15 @@ def type_mismatch(
     target_types: RawTypes,
     target_id: int,
     depth: int = MAX_DEPTH,
-    budget: list[int] | None = None,
+    effort: _Effort | None = None,
 ) -> str | None:
     """Why the type `target_id` is not the kind of thing that `local_id` is; None if it is."""
     if depth == MAX_DEPTH and not same_kind(local_types.record(local_id).kind, target_types.record(target_id).kind):
         return _kinds(local_types.record(local_id), target_types.record(target_id))
-    budget = [MAX_COMPARISONS] if budget is None else budget
+    effort = effort or _Effort()
     while depth > 0:
         depth -= 1
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise DepthError(f"more than {MAX_COMPARISONS} types to compare")
+        effort.spend()
         local, target = local_types.under(local_id), target_types.under(target_id)
         if not same_kind(local.kind, target.kind):
             return _kinds(local, target)
@@ -109,7 +132,10 @@ def type_mismatch(
             if local.vlen != target.vlen:
                 return _differ(f"{local.vlen} parameters", target.vlen)
             for mine, other in zip(local_types.params(local), target_types.params(target), strict=True):
-                reason = type_mismatch(local_types, mine, target_types, other, depth, budget)
+                key = (mine, other, depth, False)
+                if key not in effort.known:
+                    effort.known[key] = type_mismatch(local_types, mine, target_types, other, depth, effort)
+                reason = effort.known[key]
                 if reason is not None:
                     return f"a parameter: {reason}"
             local_id, target_id = local.value, target.value
@@ -135,19 +161,17 @@ def match_mismatch(
     *,
     behind_pointer: bool = False,
     depth: int = MAX_DEPTH,
-    budget: list[int] | None = None,
+    effort: _Effort | None = None,
 ) -> str | None:
     """Why the type `target_id` does not match `local_id` in the sense of type_matches; None if it does.
 
     Raises:
         DepthError: they are nested too deeply, or so widely that comparing them would take forever.
     """
-    budget = [MAX_COMPARISONS] if budget is None else budget
+    effort = effort or _Effort()
     while depth > 0:
         depth -= 1
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise DepthError(f"more than {MAX_COMPARISONS} types to compare")
+        effort.spend()
         local, target = local_types.under(local_id), target_types.under(target_id)
         mine, other = local_types.name(local), target_types.name(target)
         if essential_bytes(mine) != essential_bytes(other):
@@ -161,7 +185,7 @@ def match_mismatch(
                 return _match_composite_behind_pointer(local, target)
             if local.kind != target.kind:
                 return _kinds(local, target)
-            return _match_members(local_types, local, target_types, target, depth, budget)
+            return _match_members(local_types, local, target_types, target, depth, effort)
         if local.kind != target.kind:
             return _kinds(local, target)
         if local.kind == Kind.VOID:
@@ -185,21 +209,31 @@ def match_mismatch(
             if local.vlen != target.vlen:
                 return _differ(f"{local.vlen} parameters", target.vlen)
             for one, two in zip(local_types.params(local), target_types.params(target), strict=True):
-                reason = match_mismatch(
-                    local_types,
-                    one,
-                    target_types,
-                    two,
-                    behind_pointer=behind_pointer,
-                    depth=depth,
-                    budget=budget,
-                )
+                reason = _match_inner(local_types, one, target_types, two, behind_pointer, depth, effort)
                 if reason is not None:
                     return f"a parameter: {reason}"
             local_id, target_id = local.value, target.value
         else:
             return f"{_word(local.kind)} types cannot be compared"
     raise DepthError(f"types are nested deeper than {MAX_DEPTH}")
+
+
+def _match_inner(
+    local_types: RawTypes,
+    local_id: int,
+    target_types: RawTypes,
+    target_id: int,
+    behind_pointer: bool,
+    depth: int,
+    effort: _Effort,
+) -> str | None:
+    """`match_mismatch` for what is inside, once for each two types."""
+    key = (local_id, target_id, depth, behind_pointer)
+    if key not in effort.known:
+        effort.known[key] = match_mismatch(
+            local_types, local_id, target_types, target_id, behind_pointer=behind_pointer, depth=depth, effort=effort
+        )
+    return effort.known[key]
 
 
 def _named(record: Record, name: bytes) -> str:
@@ -245,7 +279,7 @@ def _match_members(
     target_types: RawTypes,
     target: Record,
     depth: int,
-    budget: list[int],
+    effort: _Effort,
 ) -> str | None:
     mine, other = local_types.members(local), target_types.members(target)
     others: dict[bytes, list[int]] = {}
@@ -258,7 +292,7 @@ def _match_members(
             return f"no member {text!r}"
         reason: str | None = None
         for candidate in found:
-            reason = match_mismatch(local_types, type_id, target_types, candidate, depth=depth, budget=budget)
+            reason = _match_inner(local_types, type_id, target_types, candidate, False, depth, effort)
             if reason is None:
                 break
         if reason is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 
@@ -185,3 +186,30 @@ def test_a_struct_of_ten_thousand_members_is_searched_and_matched():
     fixups = core.relocate([*asked, relocation(spec, root, "0", R.TYPE_MATCHES)], [target.spec()])
     assert [fixup.target_value for fixup in fixups[:3]] == [0, 40, 80]
     assert fixups[-1].target_value == 1
+
+
+def doubling(records: Records, wrap: str, leaf: str) -> int:
+    """Twenty levels, each of which has the one below it twice."""
+    number = inner = records.int(leaf, 4, SIGNED)
+    for at in range(20):
+        if wrap == "function":
+            inner = records.prototype(number, [inner, inner])
+        elif wrap == "union":
+            inner = records.union(f"u{at}", 4, [("a", inner, 0), ("b", inner, 0)])
+        else:
+            inner = records.union("", 4, [("" if at else leaf, inner, 0)] * 2)
+    return inner
+
+
+@pytest.mark.parametrize("wrap", ["function", "union", "unnamed union"])
+@pytest.mark.parametrize("leaf", ["int", "long"])
+@pytest.mark.parametrize("kind", [R.TYPE_EXISTS, R.TYPE_MATCHES])
+def test_types_that_double_at_every_level_are_compared_at_once_and_to_the_end(wrap, leaf, kind):
+    local, target = Records(), Records()
+    root = local.typedef("root", doubling(local, wrap, "int"))
+    for flavour in range(8):
+        target.typedef(f"root___{flavour}", doubling(target, wrap, leaf))
+    started = time.process_time()
+    (fixup,) = core.relocate([relocation(local.spec(), root, "0", kind)], [target.spec()])
+    assert fixup.target_value == (kind == R.TYPE_EXISTS or leaf == "int")
+    assert time.process_time() - started < 1
