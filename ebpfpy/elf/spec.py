@@ -240,6 +240,11 @@ class VariableSpec:
         self.map.value_size = end
         self.size = size
         self.type = btf.Array(array.element, array.index, count)
+        section = self.map.value
+        if isinstance(section, btf.Datasec) and section.variables and isinstance(section.variables[-1].var, btf.Var):
+            last = section.variables[-1].var
+            longer = btf.VarSecinfo(btf.Var(last.name, self.type, last.linkage), self.offset, size)
+            self.map.value = btf.Datasec(section.name, end, (*section.variables[:-1], longer))
 
     def _encode(self, value: int) -> bytes:
         try:

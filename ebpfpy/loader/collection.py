@@ -185,9 +185,12 @@ class Collection:
         if spec.types is None:
             return None
         sizes = {
-            each.name: each.value_size
+            section.name: each.value_size
             for each in spec.maps.values()
-            if isinstance(each.value, btf.Datasec) and each.value.size != each.value_size
+            if isinstance(each.value, btf.Datasec)
+            and (each.value.spec is not spec.types or each.value.size != each.value_size)
+            for section in spec.types.any_types_by_name(each.value.name)
+            if isinstance(section, btf.Datasec) and section.size != each.value_size
         }
         types, note = load_types(spec.types, name=spec.source, sizes=sizes, token_fd=self._token_fd)
         if note is not None:

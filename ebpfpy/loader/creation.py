@@ -232,10 +232,13 @@ def _type_attributes(spec: MapSpec, types: ObjectTypes | None) -> dict[str, Any]
     if types is None or spec.value is None or spec.type in _WITHOUT_BTF:
         return {}
     owner = types.spec
-    if spec.value.spec is not owner or (spec.key is not None and spec.key.spec is not owner):
+    value = spec.value
+    if isinstance(value, btf.Datasec) and value.spec is not owner:  # resized: another type in the blueprint only
+        value = next((each for each in owner.any_types_by_name(value.name) if isinstance(each, btf.Datasec)), value)
+    if value.spec is not owner or (spec.key is not None and spec.key.spec is not owner):
         return {}  # types from elsewhere, in a blueprint that was edited: their ids mean something else
     return {
         "btf_fd": types.handle.fileno(),
         "btf_key_type_id": owner.type_id(spec.key) if spec.key is not None else 0,
-        "btf_value_type_id": owner.type_id(spec.value),
+        "btf_value_type_id": owner.type_id(value),
     }

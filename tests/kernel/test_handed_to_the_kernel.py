@@ -16,7 +16,7 @@ import pytest
 
 import ebpfpy
 from ebpfpy import sys
-from ebpfpy.errors import EbpfError, ExternError, InputError
+from ebpfpy.errors import EbpfError, ElfError, ExternError, InputError
 from ebpfpy.loader import create_map
 from ebpfpy.sys import MapFlags, MapType
 from tests.kernel import features, modules
@@ -32,7 +32,12 @@ OBJECTS = sorted(
     for path in TESTDATA.glob(pattern)
     if path.name not in ("legacy_maps.bpf.o", "map_numbers.bpf.o")  # nobody opens the one, only ebpfpy the other
 )
-MODULES = {"kfunc_demo": [modules.DEMO], "kmod_demo": [modules.DEMO], "namesakes": ["e1000", "e1000e"]}
+MODULES = {
+    "tools/conntrack": ["nf_conntrack"],
+    "kfunc_demo": [modules.DEMO],
+    "kmod_demo": [modules.DEMO],
+    "namesakes": ["e1000", "e1000e"],
+}
 """Modules that an object needs and does not name."""
 TARGETS = {"replacing.bpf.o": ("replaced.bpf.o", "classify")}
 """Objects whose programs attach to a program: to which."""
@@ -181,6 +186,15 @@ def libbpf_takes(libbpf, path, spec, part, targets):
     return True
 
 
+def test_maps_in_the_old_style_are_refused_by_both_and_ebpfpy_says_what_to_write(libbpf):
+    with pytest.raises(LibbpfError, match="legacy map definitions in 'maps' section are not supported"):
+        libbpf.load(path_of("legacy_maps.bpf.o"))
+    with pytest.raises(
+        ElfError, match=r'declare them with __uint and __type in a section "\.maps", and compile with -g'
+    ):
+        ebpfpy.load_collection_spec(path_of("legacy_maps.bpf.o"))
+
+
 # --- edited before loading ------------------------------------------------------------------------------
 
 
@@ -198,7 +212,7 @@ def test_an_array_that_was_resized_is_resized_as_libbpf_does_it(count, options, 
         mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
         assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
         assert mine.maps[".bss"]["has types"]
-        assert ours.variables["results"].get() == [0] * count
+        assert ours.variables["results"].get() == ours.maps[".bss"][0]["results"] == [0] * count
         ours.variables["results"].set([7] * count)
         assert ours.variables["results"].get() == [7] * count
 
