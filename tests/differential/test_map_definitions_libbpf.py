@@ -8,40 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ebpfpy.elf import load_collection_spec
-from ebpfpy.errors import EbpfError
-from tests.differential import newlibbpf
-from tests.vm.tools import SetupError
+from tests.differential import opened
 
 CLANG = "clang-19"
-
-ASK = """
-import ctypes, json, sys
-lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
-pointer = ctypes.c_void_p
-lib.libbpf_set_print.argtypes = [pointer]
-lib.libbpf_set_print(None)
-lib.bpf_object__open_file.restype = lib.bpf_object__next_map.restype = pointer
-lib.bpf_object__open_file.argtypes = [ctypes.c_char_p, pointer]
-lib.bpf_object__next_map.argtypes = [pointer, pointer]
-lib.bpf_map__name.restype = ctypes.c_char_p
-lib.bpf_map__map_extra.restype = ctypes.c_uint64
-FACTS = ("type", "key_size", "value_size", "max_entries", "map_flags", "map_extra")
-for fact in ("name", *FACTS):
-    getattr(lib, "bpf_map__" + fact).argtypes = [pointer]
-
-def maps(path):
-    handle = lib.bpf_object__open_file(path.encode(), None)
-    if not handle:
-        return None
-    found, each = {}, lib.bpf_object__next_map(handle, None)
-    while each:
-        found[lib.bpf_map__name(each).decode()] = [getattr(lib, "bpf_map__" + fact)(each) for fact in FACTS]
-        each = lib.bpf_object__next_map(handle, each)
-    return found
-
-json.dump([maps(path) for path in json.load(sys.stdin)], sys.stdout)
-"""
 
 HEADER = """
 #include <linux/bpf.h>
@@ -142,29 +111,15 @@ def answers(tmp_path_factory):
         command = [CLANG, "-target", "bpfel", "-g", "-O2", f"-I{multiarch}", "-w", "-c", source, "-o", path]
         subprocess.run(command, check=True)
         paths[name] = str(path)
-    try:
-        found = newlibbpf.run(["-c", ASK], list(paths.values()))
-    except SetupError as error:
-        pytest.skip(f"no newer libbpf: {error}")
+    found = opened.by_libbpf(list(paths.values()))
     return {name: (path, answer) for (name, path), answer in zip(paths.items(), found, strict=True)}
-
-
-def ours(path):
-    """What ebpfpy makes of an object: the facts that libbpf tells, None if it is refused."""
-    try:
-        maps = load_collection_spec(path).maps
-    except EbpfError:
-        return None
-    return {
-        name: [each.type, each.key_size, each.value_size, each.max_entries, each.flags, each.map_extra]
-        for name, each in maps.items()
-    }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_definition_is_taken_or_refused_as_by_libbpf(name, answers):
     path, theirs = answers[name]
+    ours = opened.by_ebpfpy(path)
     if name in EXPLAINED:
-        assert ours(path) != theirs, "no difference any more"
+        assert ours != theirs, "no difference any more"
     else:
-        assert ours(path) == theirs
+        assert ours == theirs
