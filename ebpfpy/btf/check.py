@@ -40,7 +40,7 @@ from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, RECORD_WORDS, VL
 from .records import id_words, own_strings, string_words
 from .relocatebase import BaseProblem, is_distilled, match_base
 from .source import find_btf
-from .spec import Spec
+from .spec import Spec, spec_list
 from .text import KEYWORDS
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def rank_bases(
     Raises:
         EbpfError, OSError: as `check_split`.
     """
-    bases = list(bases)
+    bases = spec_list(bases)
     if bases:
         split = open_split(split, bases[0], distilled)  # what is read once need not be read again
     reports = [check_split(split, base, distilled=distilled, strict=strict) for base in bases]

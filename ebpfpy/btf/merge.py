@@ -18,7 +18,7 @@ from ebpfpy.errors import BtfError, InputError, NotFoundError
 
 from .dedup import deduplicate_with_map
 from .records import id_words, make_blob, record_end, string_words
-from .spec import Spec, check_spec
+from .spec import Spec, spec_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,9 +113,7 @@ def merge_splits(splits: Iterable[Spec], *, name: str = "") -> MergedSpec:
         InputError: nothing to merge; one of them is no split, or splits a split; or their bases differ.
         BtfError: one of them is malformed.
     """
-    modules = list(splits)
-    for module in modules:
-        check_spec(module)
+    modules = spec_list(splits)
     if not modules:
         raise InputError("no split BTF to merge")
     base = _common_base(modules)

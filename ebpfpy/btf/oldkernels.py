@@ -90,12 +90,14 @@ def sanitize(spec: Spec, missing: Feature) -> bytes:
         missing: what the kernel lacks. Nothing missing: the blob as it is.
 
     Raises:
-        InputError: split BTF, which no kernel takes.
+        InputError: split BTF, which no kernel takes; or `missing` is no `Feature`.
         BtfError: the types are malformed.
     """
     check_spec(spec)
     if spec.split:
         raise InputError(f"{spec.name or 'BTF'}: split BTF cannot be loaded: only BTF that stands alone can")
+    if not isinstance(missing, Feature):
+        raise InputError(f"what is missing is a Feature, not {type(missing).__name__}")
     if not missing:
         return bytes(spec.raw)
     return _Sanitizer(spec, missing).blob()

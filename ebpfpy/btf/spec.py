@@ -34,7 +34,7 @@ from .typebase import as_number, check_type
 from .types import Datasec, DeclTag, Enum, Float, Func, Fwd, Int, Struct, Type, Typedef, TypeTag, Union, Var, Void
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterator  # type: ignore[attr-defined]
+    from collections.abc import Buffer, Iterable, Iterator  # type: ignore[attr-defined]
 
     from .header import ByteOrder
 
@@ -265,6 +265,12 @@ class Spec(NameTable):
             )
         near = self.near_names(name)
         hint = f"; near: {', '.join(near)}" if near else ""
+        below = self.base
+        while below is not None:
+            if any(isinstance(t, cls) for t in below.any_types_by_name(name)):
+                hint = f" of its own; {below.name or 'its base'} has one: ask spec.base, or every_type_by_name"
+                break
+            below = below.base
         raise TypeNotFoundError(f"{self._label}: no {what}{hint}", name=name, near=near)
 
     def near_names(self, name: str, count: int = 3) -> tuple[str, ...]:
@@ -275,7 +281,7 @@ class Spec(NameTable):
         if not name:
             return ()
         around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
-        pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(self.own_strings())}
+        pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(b"\0" + self.own_strings())}
         pool.discard(name)
         close = [other for other in pool if abs(len(other) - len(name)) <= 6]
         return tuple(difflib.get_close_matches(name, close[:4000], n=count, cutoff=0.7))
@@ -343,6 +349,24 @@ def check_spec(value: object) -> None:
     """
     if not isinstance(value, Spec):
         raise InputError(f"a Spec is needed, not {type(value).__name__}: load_spec() makes one from a file")
+
+
+def spec_list(value: Iterable[Spec]) -> list[Spec]:
+    """What goes through several specs as a list of them.
+
+    Raises:
+        InputError: it is something else: one `Spec`, for example, which goes through its types.
+    """
+    try:
+        found = None if isinstance(value, Spec) else list(value)
+    except TypeError:
+        found = None
+    if found is None:
+        raise InputError(f"a list of Specs is needed, not {type(value).__name__}")
+    if not all(issubclass(cls, Spec) for cls in set(map(type, found))):  # there may be thousands
+        for each in found:
+            check_spec(each)
+    return found
 
 
 def _unpickle(data: bytes, base: Spec | None, name: str, pointer_size: int | None) -> Spec:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ebpfpy import btf
 
+_NEAR = 12
+"""Similar names in one BTF; most are those of members."""
 KINDS = tuple(kind.name.lower() for kind in Kind if kind is not Kind.VOID)
 
 
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     kinds = None if options.kind is None else frozenset(options.kind)
     searched: list[str] = []
     found: list[dict[str, Any]] = []
-    near: tuple[str, ...] = ()
+    near: list[str] = []
     for spec in _kernel_types(options.btf):
         try:
             found += _matches(spec, search, kinds)
@@ -64,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
                 raise
             note(f"module {spec.name} is left out: {error}")
             continue
-        if not searched and not is_pattern(options.pattern):
-            near = spec.near_names(options.pattern)
+        if not found and not is_pattern(options.pattern):
+            near += [each for each in spec.near_names(options.pattern, _NEAR) if spec.any_types_by_name(each)]
         searched.append(spec.name)
     if options.json:
         print_json({"name": options.pattern, "searched": searched, "types": found})
@@ -82,7 +84,10 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         what = f"{' or '.join(sorted(Kind(kind).name.lower() for kind in kinds))} " if kinds else "type "
-        hint = f"; near: {', '.join(near)}" if near else ""
+        from difflib import get_close_matches
+
+        best = get_close_matches(options.pattern, dict.fromkeys(near), cutoff=0)
+        hint = f"; near: {', '.join(best)}" if best else ""
         note(f"no {what}{options.pattern} in {where}{hint}")
     return OK if found else DOES_NOT_HOLD
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import essential_name
-from ebpfpy.btf.spec import Spec
+from ebpfpy.btf.spec import spec_list
 from ebpfpy.btf.text import describe
 from ebpfpy.errors import AmbiguousRelocationError, BtfError, EbpfError, InputError, NotFoundError
 
@@ -42,6 +42,8 @@ from .text import access_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from ebpfpy.btf.spec import Spec
 
     from .query import Query
     from .relocation import Relocation
@@ -82,11 +84,7 @@ class Relocator:
     """`relocate` for many programs against the same types: remembers candidates and answers."""
 
     def __init__(self, kernel_types: Iterable[Spec], *, fallback: Callable[[], Iterable[Spec]] | None = None) -> None:
-        specs = list(kernel_types)  # thousands of modules, perhaps
-        for cls in set(map(type, specs)):
-            if not issubclass(cls, Spec):
-                raise InputError(f"kernel types are Specs, not {cls.__name__}: load them first")
-        self._specs = specs
+        self._specs = specs = spec_list(kernel_types)
         self._bases = [spec for spec in specs if spec.base is None]
         self._fallback = fallback
         self._fallback_specs: list[Spec] | None = None if fallback is not None else []

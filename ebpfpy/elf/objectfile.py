@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import attrs
 
-from ebpfpy.errors import ElfError, kernel_error
+from ebpfpy.errors import ElfError, InputError, kernel_error
 
 if TYPE_CHECKING:
     from .spec import ByteOrder
@@ -353,6 +353,8 @@ def open_object(
         except ValueError as error:
             raise ElfError(f"not a path: {error}") from error
         return ObjectFile(data, str(path))
+    if not hasattr(source, "read"):
+        raise InputError(f"an object is read from a path, bytes or a binary file, not from {type(source).__name__}")
     data = source.read(MAX_FILE + 1)
     if not isinstance(data, bytes):
         raise ElfError(f"the file object gave {type(data).__name__}, not bytes: open it in binary mode")

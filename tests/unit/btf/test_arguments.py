@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ebpfpy import btf
+from ebpfpy import btf, core
+from ebpfpy.elf import load_collection_spec
 from ebpfpy.errors import EbpfError, InputError, TypeNotFoundError
 
 if TYPE_CHECKING:
@@ -120,6 +121,31 @@ def test_a_path_or_number_in_place_of_a_spec_says_that_a_spec_is_needed(wrong):
     for call in calls:
         with pytest.raises(InputError, match="a Spec is needed"):
             call()
+
+
+def test_where_several_specs_are_needed_one_of_them_is_no_list():
+    good = btf.Spec(btf.Builder().marshal())
+    for call in (
+        btf.merge_splits,
+        lambda wrong: btf.rank_bases(good, wrong),
+        lambda wrong: core.relocate([], wrong),
+    ):
+        for wrong in (good, None, 5):
+            with pytest.raises(InputError, match="a list of Specs is needed"):
+                call(wrong)
+        with pytest.raises(InputError, match="a Spec is needed, not str"):
+            call(["vmlinux"])
+
+
+def test_what_a_kernel_lacks_is_a_feature():
+    with pytest.raises(InputError, match="is a Feature, not str"):
+        btf.sanitize(btf.Spec(btf.Builder().marshal()), "enum64")
+
+
+def test_an_object_is_read_from_a_path_bytes_or_a_file():
+    for wrong in (None, 5):
+        with pytest.raises(InputError, match="from a path, bytes or a binary file"):
+            load_collection_spec(wrong)
 
 
 def test_a_pointer_size_is_a_whole_number():

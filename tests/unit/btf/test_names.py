@@ -228,3 +228,20 @@ def test_an_error_about_thousands_of_types_of_one_name_names_the_first_few() -> 
         spec.any_type_by_name("")
     assert len(str(caught.value)) < 200
     assert caught.value.ids == tuple(range(1, 2_001))
+
+
+def test_a_name_that_only_the_base_has_is_an_error_that_says_so() -> None:
+    base = spec_of(btf.Struct("shared", 4))
+    builder = btf.Builder(base)
+    builder.add(btf.Struct("shade", 4))
+    split = builder.spec("module")
+    with pytest.raises(TypeNotFoundError, match=r"no 'shared' of its own; .* has one: ask spec.base, or every_type"):
+        split.type_by_name("shared")
+    with pytest.raises(TypeNotFoundError, match=r"no union 'shared'; near: shade$"):
+        split.type_by_name("shared", btf.Union)
+
+
+def test_the_first_name_of_a_split_is_near_too() -> None:
+    builder = btf.Builder(spec_of(btf.Struct("other", 4)))
+    builder.add(btf.Struct("tun_file", 4))
+    assert builder.spec().near_names("tun_fil") == ("tun_file",)

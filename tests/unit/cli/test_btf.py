@@ -210,6 +210,11 @@ def test_not_found_is_status_1_with_similar_names(cli, vmlinux):
     assert "task_struct" in outcome.err
 
 
+def test_similar_names_are_those_of_types_and_of_modules_too(cli, kernel, vmlinux):
+    outcome = cli("btf", "find", "tun_fil", "--btf", vmlinux, "--btf", kernel / "tun.btf.xz")
+    assert outcome.err == "ebpfpy: no type tun_fil in 2 BTFs; near: tun_file, tun_filter, tun_pi\n"
+
+
 def test_unknown_kind_is_status_2(cli, vmlinux):
     for kinds in ("class", "struct,class", "", "struct,"):
         outcome = cli("btf", "find", "x", "--kind", kinds)
