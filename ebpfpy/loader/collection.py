@@ -83,7 +83,13 @@ class Collection:
                     while_loading.enter_context(types.handle)
                 operations = self._make_maps(spec, types, options, undo, cache)
                 loader = ProgramLoader(
-                    options.programs, cache, self.maps, types, Externs(spec, cache), token_fd=self._token_fd
+                    options.programs,
+                    cache,
+                    self.maps,
+                    types,
+                    Externs(spec, cache),
+                    blueprints=spec.maps,
+                    token_fd=self._token_fd,
                 )
                 while_loading.enter_context(loader)
                 for name, program_spec in spec.programs.items():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ebpfpy import btf
-    from ebpfpy.elf.spec import ProgramSpec
+    from ebpfpy.elf.spec import MapSpec, ProgramSpec
 
     from .externs import Externs
     from .map import Map
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LOG_AFTER_REFUSAL = (1 << 24) - 1
 """Bytes: the most that kernels before 5.16 take, and more than most logs have."""
 _MAX_LOG = 1 << 30
+_CALL = 0x85
 _PSEUDO_MAP_FD = 1
 _PSEUDO_MAP_VALUE = 2
 # u8 opcode, u8 registers, s16 off, s32 imm
@@ -51,6 +52,8 @@ class ProgramLoader:
         maps: the collection's maps, by name.
         types: the object's BTF in the kernel, None without.
         externs: what the kernel supplies to the programs.
+        blueprints: of all maps, also of those that are not made: programs can be loaded whose code that uses them is
+            never reached.
         token_fd: descriptor of a BPF token, or 0.
 
     A context manager: while it is open it keeps descriptors of the BTF objects of the modules that programs need, one
@@ -65,8 +68,10 @@ class ProgramLoader:
         types: ObjectTypes | None,
         externs: Externs,
         *,
+        blueprints: Mapping[str, MapSpec],
         token_fd: int = 0,
     ) -> None:
+        self._blueprints = blueprints
         self._options = options
         self._cache = cache
         self._maps = maps
@@ -206,6 +211,10 @@ class ProgramLoader:
                 self._externs.write(code, reference.insn, reference.name, maps=map_fds, module_fds=module_fds)
             elif reference.kind is not ReferenceKind.FUNCTION:
                 fd = map_fds.get(reference.name)
+                blueprint = self._blueprints.get(reference.name) if fd is None else None
+                if blueprint is not None and not blueprint.autocreate:
+                    _poison_map(code, reference.insn * 8, list(self._blueprints).index(reference.name))
+                    continue
                 if fd is None:
                     raise InputError(f"program {spec.name} refers to map {reference.name!r}, which is not there")
                 value = reference.kind is ReferenceKind.MAP_VALUE
@@ -253,7 +262,7 @@ class ProgramLoader:
 
     def _refused(self, spec: ProgramSpec, error: KernelError, fixups: tuple[core.Fixup, ...]) -> EbpfError:
         log, poison = verifierlog.explain_poison(error.log, fixups)
-        log, missing = verifierlog.explain_missing(log, self._externs.names)
+        log, missing = verifierlog.explain_missing(log, self._externs.names, tuple(self._blueprints))
         why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)
         if not why:
             error.subject = f"program {spec.name} ({spec.section})"
@@ -291,6 +300,12 @@ def _static_probe_type() -> int:
 
 def _records(rows: tuple[tuple[int, ...], ...], fields: int) -> sys.Records:
     return sys.Records(array("I", chain.from_iterable(rows)).tobytes(), 4 * fields)
+
+
+def _poison_map(code: bytearray, at: int, number: int) -> None:
+    """Make two calls of a helper that does not exist of the ld_imm64 at `at`: an error only where it is reached."""
+    for place in (at, at + 8):
+        _INSN.pack_into(code, place, _CALL, 0, 0, verifierlog.POISONED_MAP + number)
 
 
 def _put_map(code: bytearray, at: int, fd: int, offset: int | None) -> None:

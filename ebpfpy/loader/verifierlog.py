@@ -60,6 +60,11 @@ _NO_CALLBACKS = re.compile(r"number of funcs in func_info doesn't match|bpf_ld_i
 _CONTINUATIONS = ("offset is outside of the packet", "is outside of the allowed memory range", "has no valid kptr")
 _COLUMN_BITS = 10  # of the word with line and column
 
+POISONED_MAP = 2001000000
+"""The number of the helper that a load of a map becomes which was left out, the first one; as libbpf has it."""
+_MISSING_MAP = re.compile(rf"^.*invalid func unknown#({POISONED_MAP // 1_000_000}\d{{6}}).*$", re.MULTILINE)
+_NO_FUNCTION = "kernel function {!r} is called, but the running kernel does not have it"
+_NO_MAP = "map {!r} is used, but it was left out (autocreate is False)"
 _MISSING_FUNCTION = re.compile(rf"^.*invalid func unknown#({POISONED_FUNCTION // 1_000_000}\d{{6}}).*$", re.MULTILINE)
 
 
@@ -143,22 +148,29 @@ def explain_poison(log: str, fixups: Sequence[Fixup]) -> tuple[str, Fixup | None
     return log, None
 
 
-def explain_missing(log: str, externs: Sequence[str]) -> tuple[str, str | None]:
+def explain_missing(log: str, externs: Sequence[str], maps: Sequence[str] = ()) -> tuple[str, str | None]:
     """Replace the complaint about a call of a function that the kernel does not have by that function's name.
+
+    And that about a map that was left out by the map's name.
 
     Args:
         log: the verifier's log.
         externs: the names of the object's externs, in order: the number of the poisoned call counts from the first.
+        maps: the names of the object's maps, in order: likewise.
 
     Returns:
         The log, and the new complaint, None if it was something else.
     """
-    match = _MISSING_FUNCTION.search(log)
-    number = int(match[1]) - POISONED_FUNCTION if match else -1
-    if not 0 <= number < len(externs):
-        return log, None
-    text = f"kernel function {externs[number]!r} is called, but the running kernel does not have it"
-    return _MISSING_FUNCTION.sub(text, log), text
+    for complaint, base, names, text in (
+        (_MISSING_FUNCTION, POISONED_FUNCTION, externs, _NO_FUNCTION),
+        (_MISSING_MAP, POISONED_MAP, maps, _NO_MAP),
+    ):
+        match = complaint.search(log)
+        number = int(match[1]) - base if match else -1
+        if 0 <= number < len(names):
+            why = text.format(names[number])
+            return complaint.sub(why.replace("\\", r"\\"), log), why
+    return log, None
 
 
 def poison_text(fixup: Fixup) -> str:

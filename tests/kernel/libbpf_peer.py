@@ -88,7 +88,7 @@ class Peer:
                 self._process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=[theirs.fileno()])
             undo.pop_all()
 
-    def load(self, path, *, programs=None, maps=None, targets=None, pin_root=None, sizes=None):
+    def load(self, path, *, programs=None, maps=None, targets=None, pin_root=None, sizes=None, left_out=()):
         """Load an object.
 
         Args:
@@ -98,6 +98,7 @@ class Peer:
             targets: of programs that attach to programs: (descriptor, function) by name.
             pin_root: where maps are pinned that ask for it; None: they are not.
             sizes: other sizes of maps' values, by name.
+            left_out: names of maps that are not made.
             object_name: instead of the file's own.
 
         Raises:
@@ -112,6 +113,7 @@ class Peer:
             "targets": {name: function for name, (_, function) in targets.items()},
             "pin_root": pin_root,
             "sizes": sizes or {},
+            "left_out": list(left_out),
         }
         return self._ask(question, fds)
 
@@ -193,6 +195,8 @@ def load(lib, question, fds):
     for name, each in all_maps.items():
         if question["maps"] is not None and lib.bpf_map__type(each) == STRUCT_OPS_MAP:
             check(lib.bpf_map__set_autocreate(each, name in question["maps"]), name)
+        if name in question["left_out"]:
+            check(lib.bpf_map__set_autocreate(each, False), name)
         if question["pin_root"] is None:
             check(lib.bpf_map__set_pin_path(each, None), name)
         if name in question["sizes"]:

@@ -16,7 +16,7 @@ import pytest
 
 import ebpfpy
 from ebpfpy import sys
-from ebpfpy.errors import EbpfError, ElfError, ExternError, InputError
+from ebpfpy.errors import EbpfError, ElfError, ExternError, InputError, VerifierError
 from ebpfpy.loader import create_map
 from ebpfpy.sys import MapFlags, MapType
 from tests.kernel import features, modules
@@ -227,6 +227,24 @@ def test_a_section_of_another_size_without_an_array_at_its_end_loses_its_types_o
         mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
         assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
         assert not mine.maps[".data.extra"]["has types"]
+
+
+def test_a_map_that_is_left_out_is_poison_only_where_it_is_used_on_both_sides(options, viewer, libbpf):
+    spec = ebpfpy.load_collection_spec(path_of("optional_map.bpf.o"))
+    spec.maps["ring"].autocreate = False
+    with (
+        ebpfpy.Collection(spec, options) as ours,
+        libbpf.load(path_of("optional_map.bpf.o"), left_out=["ring"]) as theirs,
+    ):
+        mine = viewer.view(descriptors(ours.programs), descriptors(ours.maps))
+        assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
+        assert set(ours.maps) == {"counts", ".rodata"}
+        assert ours.programs["choose"].run(bytes(64)).retval == 4
+        assert ours.maps["counts"][0] == 64
+    spec.variables["use_ring"].set(1)
+    with pytest.raises(VerifierError, match="map 'ring' is used, but it was left out") as caught:
+        ebpfpy.Collection(spec, options)
+    assert "return bpf_ringbuf_output(&ring" in caught.value.source_line
 
 
 # --- pinned by name -------------------------------------------------------------------------------------
