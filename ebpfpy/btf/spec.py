@@ -357,12 +357,9 @@ def spec_list(value: Iterable[Spec]) -> list[Spec]:
     Raises:
         InputError: it is something else: one `Spec`, for example, which goes through its types.
     """
-    try:
-        found = None if isinstance(value, Spec) else list(value)
-    except TypeError:
-        found = None
-    if found is None:
+    if issubclass(type(value), Spec) or not hasattr(value, "__iter__"):
         raise InputError(f"a list of Specs is needed, not {type(value).__name__}")
+    found = list(value)
     if not all(issubclass(cls, Spec) for cls in set(map(type, found))):  # there may be thousands
         for each in found:
             check_spec(each)
