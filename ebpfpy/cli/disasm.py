@@ -70,7 +70,9 @@ def _listing(program: ProgramSpec, types: btf.Spec | None, relocator: core.Reloc
     code = program.code
     relocations: dict[int, list[dict[str, Any]]] = {}
     if relocator is not None:
-        fixups = relocator.relocate(program.relocations, prefer_module=program.attach_module)
+        fixups = relocator.relocate(
+            program.relocations, prefer_module=program.attach_module, prefer_function=program.attach_to or None
+        )
         code = core.patch(code, fixups, program.byte_order)
         for fixup in fixups:
             relocations.setdefault(fixup.relocation.insn, []).append(_fixup(fixup))

@@ -324,7 +324,7 @@ class Choice:
         warnings: specs that could not be searched, and why.
     """
 
-    __slots__ = ("_later", "_later_found", "_near", "chosen", "scores", "searched", "total", "warnings")
+    __slots__ = ("_because", "_later", "_later_found", "_near", "chosen", "scores", "searched", "total", "warnings")
 
     def __init__(
         self,
@@ -335,6 +335,7 @@ class Choice:
         warnings: list[str],
         later: Callable[[], Iterable[Evaluation]],
         near: Callable[[], tuple[str, ...]],
+        because: str = "",
     ) -> None:
         self.chosen = chosen
         self.searched = searched
@@ -344,6 +345,7 @@ class Choice:
         self._later = later
         self._later_found: list[Evaluation] | None = None
         self._near = near
+        self._because = because  # what decided, if it was not the number of answers
 
     def candidates(self, query: Query) -> tuple[Candidate, ...]:
         """Every candidate with its verdict on one query, the chosen one first."""
@@ -366,6 +368,8 @@ class Choice:
         if self.chosen is None:
             return "not chosen"
         mine, best = self.scores[id(evaluation)], self.scores[id(self.chosen)]
+        if self._because and evaluation.spec is not self.chosen.spec:
+            return f"{self._because}; would give {answer.value.number}"
         if mine == best:
             first = self.chosen.answer(query)
             if not isinstance(first, Mismatch) and first.value.number == answer.value.number:

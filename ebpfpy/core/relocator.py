@@ -5,9 +5,9 @@ essential name is a candidate. Names without types, and specs without the name, 
 
 **Tiers.** Specs without a base (vmlinux) are asked first; then the module that the program attaches to; then all other
 modules together. The first tier in which a candidate answers at least one relocation of the local type answers all of
-them; but the attached module answers instead of vmlinux if it answers more of them. So the kernel's own ``struct file``
-is never shadowed by a module's, and a probe on e1000e gets e1000e's ``struct e1000_adapter`` although e1000 has one of
-that name, too.
+them; but the attached module answers instead of vmlinux if it answers more of them, or if its type is what the
+arguments of the attached function lead to (`arguments`). So the kernel's own ``struct file`` is never shadowed by a
+module's, and a probe on e1000e gets e1000e's ``struct e1000_adapter`` although e1000 has one of that name, too.
 
 **Agreement.** All relocations of one local type in one program follow one target type: two layouts are never mixed,
 whatever the order of the relocations. The candidate that answers most of them is chosen. If several answer equally
@@ -34,6 +34,7 @@ from ebpfpy.btf.text import describe
 from ebpfpy.errors import AmbiguousRelocationError, BtfError, EbpfError, InputError, NotFoundError
 
 from .access import Mismatch
+from .arguments import Arguments
 from .fixup import Fixup
 from .query import Answer, Choice, Evaluation, LocalType, malformed
 from .rawtypes import raw_types
@@ -58,6 +59,7 @@ def relocate(
     kernel_types: Iterable[Spec],
     *,
     prefer_module: str | None = None,
+    prefer_function: str | None = None,
     fallback: Callable[[], Iterable[Spec]] | None = None,
 ) -> list[Fixup]:
     """Solve the relocations of one program.
@@ -66,6 +68,8 @@ def relocate(
         relocations: in any order; the result is in the same order.
         kernel_types: the target's types: vmlinux, and any modules as split specs on it.
         prefer_module: name of the module that the program attaches to: it is asked before the other modules.
+        prefer_function: what in that module the program attaches to, a function or a tracepoint: the module's types
+            that its arguments lead to are asked before vmlinux.
         fallback: further modules, the last tier; asked for only if no candidate before them answers.
 
     Returns:
@@ -77,7 +81,8 @@ def relocate(
         BtfError: the types of a spec without a base are malformed.
         InputError: byte orders differ.
     """
-    return Relocator(kernel_types, fallback=fallback).relocate(relocations, prefer_module=prefer_module)
+    relocator = Relocator(kernel_types, fallback=fallback)
+    return relocator.relocate(relocations, prefer_module=prefer_module, prefer_function=prefer_function)
 
 
 class Relocator:
@@ -90,6 +95,7 @@ class Relocator:
         self._fallback_specs: list[Spec] | None = None if fallback is not None else []
         self._candidates: dict[tuple[int, int, int], list[Evaluation]] = {}
         self._locals: dict[tuple[int, int], LocalType] = {}
+        self._arguments: dict[tuple[int, str], Arguments] = {}
         self._faults: dict[int, str] = {}
         self._kept: list[Spec] = []  # keeps the objects alive whose id() is a key above
 
@@ -97,7 +103,13 @@ class Relocator:
     def _splits(self) -> list[Spec]:
         return [spec for spec in self._specs if spec.base is not None]
 
-    def relocate(self, relocations: Sequence[Relocation], *, prefer_module: str | None = None) -> list[Fixup]:
+    def relocate(
+        self,
+        relocations: Sequence[Relocation],
+        *,
+        prefer_module: str | None = None,
+        prefer_function: str | None = None,
+    ) -> list[Fixup]:
         """Solve the relocations of one program; see `ebpfpy.core.relocate`."""
         groups: dict[tuple[int, int], list[int]] = {}
         for at, relocation in enumerate(relocations):
@@ -114,15 +126,17 @@ class Relocator:
                 self._kept.append(spec)
                 local = self._locals[key] = LocalType(spec, key[1])
             group = [relocations[at] for at in places]
-            for at, fixup in zip(places, self._solve(local, group, prefer_module), strict=True):
+            for at, fixup in zip(places, self._solve(local, group, prefer_module, prefer_function), strict=True):
                 fixups[at] = fixup
         return [fixup for fixup in fixups if fixup is not None]
 
-    def _solve(self, local: LocalType, group: list[Relocation], prefer_module: str | None) -> list[Fixup]:
+    def _solve(
+        self, local: LocalType, group: list[Relocation], prefer_module: str | None, prefer_function: str | None
+    ) -> list[Fixup]:
         """The fixups for the relocations of one local type."""
         queries = [local.query(relocation) for relocation in group]
         asked = dict.fromkeys(query for query in queries if query.kind is not R.LOCAL_TYPE_ID)
-        choice = self._choose(group, queries, list(asked), prefer_module) if asked else None
+        choice = self._choose(group, queries, list(asked), prefer_module, prefer_function) if asked else None
         found = []
         for relocation, query in zip(group, queries, strict=True):
             if choice is None or query.kind is R.LOCAL_TYPE_ID:
@@ -153,12 +167,11 @@ class Relocator:
         """What is asked one after the other."""
         if prefer_module is None:
             return [lambda: self._bases, lambda: self._splits]
-        wanted = prefer_module.replace("-", "_")
 
-        def named(wish: bool) -> list[Spec]:
-            return [spec for spec in self._splits if (spec.name.replace("-", "_") == wanted) is wish]
+        def of_module(wish: bool) -> list[Spec]:
+            return [spec for spec in self._splits if _is_module(spec, prefer_module) is wish]
 
-        return [lambda: self._bases, lambda: named(True), lambda: named(False)]
+        return [lambda: self._bases, lambda: of_module(True), lambda: of_module(False)]
 
     def _fallback_tier(self) -> list[Spec]:
         if self._fallback_specs is None:
@@ -168,7 +181,12 @@ class Relocator:
         return self._fallback_specs
 
     def _choose(
-        self, group: list[Relocation], asked: list[Query], queries: list[Query], prefer_module: str | None
+        self,
+        group: list[Relocation],
+        asked: list[Query],
+        queries: list[Query],
+        prefer_module: str | None,
+        prefer_function: str | None,
     ) -> Choice:
         """The candidate that answers.
 
@@ -177,6 +195,7 @@ class Relocator:
             asked: the query of each.
             queries: those that need a candidate, none twice.
             prefer_module: the module that the program attaches to.
+            prefer_function: what in it.
         """
         relocation = group[0]
         local = relocation.spec
@@ -211,6 +230,12 @@ class Relocator:
             most = max((scores[id(evaluation)] for evaluation in found), default=0)
             if most > points:
                 points, equals = most, [evaluation for evaluation in found if scores[id(evaluation)] == most]
+        meant: list[Evaluation] = []
+        if prefer_module is not None and prefer_function is not None:
+            meant = self._meant(searched, scores, prefer_module, prefer_function)
+        if meant:
+            points = max(scores[id(evaluation)] for evaluation in meant)
+            equals = [evaluation for evaluation in meant if scores[id(evaluation)] == points]
         if not equals:
             found = score(self._fallback_tier())
             searched += found
@@ -228,7 +253,28 @@ class Relocator:
         def near() -> tuple[str, ...]:
             return _near_types([*self._bases, *self._splits], essential, _kinds_of(record.kind))
 
-        return Choice(chosen, searched, scores, len(queries), warnings, later, near)
+        because = f"the arguments of {prefer_function} lead to {prefer_module}'s" if meant else ""
+        return Choice(chosen, searched, scores, len(queries), warnings, later, near, because)
+
+    def _meant(
+        self, searched: list[Evaluation], scores: dict[int, int], module: str, function: str
+    ) -> list[Evaluation]:
+        """The types of the attached module that what the program attaches to shows to be meant; perhaps none.
+
+        Types that the prototype names count more than those which these lead to. Where those lead to a type of the
+        kernel of that name, too, it is open which is meant.
+        """
+        own = [each for each in searched if _is_module(each.spec, module) and scores[id(each)]]
+        if not own or len(searched) < 2:
+            return []
+        key = id(own[0].spec), function
+        found = self._arguments.get(key)
+        if found is None:
+            found = self._arguments[key] = Arguments(own[0].spec, function)
+        named = [evaluation for evaluation in own if evaluation.type_id in found.named]
+        if named or any(evaluation.type_id in found.reached for evaluation in searched if not evaluation.spec.split):
+            return named
+        return [evaluation for evaluation in own if evaluation.type_id in found.reached]
 
     def _evaluations(
         self,
@@ -301,6 +347,10 @@ class Relocator:
                 insn=relocation.function_insn,
                 relocation=f"{query.kind.text} of {access_text(relocation.spec, query.access, query.kind)}",
             )
+
+
+def _is_module(spec: Spec, name: str) -> bool:
+    return spec.split and spec.name.replace("-", "_") == name.replace("-", "_")
 
 
 def _kinds_of(kind: int) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ class Relocatable(Protocol):
 
     name: str
     section: str
+    attach_to: str
     attach_module: str | None
     code: bytes
     relocations: tuple[Relocation, ...]
@@ -124,8 +125,9 @@ def relocate_programs(
     conflicts: dict[str, None] = {}
     for program in programs:
         prefer = program.attach_module if prefer_modules else None
+        function = program.attach_to or None
         by_function: dict[str, list[Fixup]] = {program.name: []}
-        for fixup in relocator.relocate(program.relocations, prefer_module=prefer):
+        for fixup in relocator.relocate(program.relocations, prefer_module=prefer, prefer_function=function):
             if fixup.memory_size_reason is not None and not _is_memory(program.code, fixup.relocation.insn):
                 fixup.memory_size_reason = None  # the offset itself is known, and nothing is loaded from there
             by_function.setdefault(fixup.relocation.function, []).append(fixup)

@@ -168,7 +168,9 @@ class ProgramLoader:
             return ()
         module = target.module if target is not None else None
         relocator = self._relocator(module)
-        fixups = relocator.relocate(spec.relocations, prefer_module=module or spec.attach_module)
+        fixups = relocator.relocate(
+            spec.relocations, prefer_module=module or spec.attach_module, prefer_function=spec.attach_to or None
+        )
         return tuple(fixups)
 
     def _relocator(self, module: str | None) -> core.Relocator:
