@@ -116,10 +116,12 @@ class _Part(NamedTuple):
     source: str
     mark: str
 
-    def blocks(self, what: str, start: int, extent: int, fields: int) -> list[tuple[str, list[tuple[int, ...]]]]:
+    def blocks(
+        self, what: str, start: int, extent: int, fields: int
+    ) -> Iterator[tuple[str, Iterator[tuple[int, ...]]]]:
         """The blocks of one part: section name and records, each cut to its first `fields` words."""
         if not extent:
-            return []
+            return
         end = start + extent
         if end > len(self.data) or extent < 4:
             raise BtfError(f"truncated: {what} of {extent} bytes", source=self.source, offset=start)
@@ -127,16 +129,14 @@ class _Part(NamedTuple):
         if size < 4 * fields or size % 4:
             raise BtfError(f"{what} records of {size} bytes", source=self.source, offset=start)
         record = struct.Struct(f"{self.mark}{fields}I{size - 4 * fields}x")
+        head = struct.Struct(self.mark + "II")
         at = start + 4
-        found = []
         while at < end:
             if at + 8 > end:
                 raise BtfError(f"truncated: a block of {what}", source=self.source, offset=at)
-            name_off, count = struct.unpack_from(self.mark + "II", self.data, at)
+            name_off, count = head.unpack_from(self.data, at)
             at += 8
             if count * size > end - at:
                 raise BtfError(f"truncated: {count} records of {what}", source=self.source, offset=at)
-            records = list(record.iter_unpack(self.data[at : at + count * size]))
-            found.append((self.strings.string(name_off), records))
+            yield self.strings.string(name_off), record.iter_unpack(self.data[at : at + count * size])
             at += count * size
-        return found

@@ -153,7 +153,8 @@ def _extents(file: ObjectFile, section: Section) -> list[tuple[Symbol, int]]:
     if not found:  # old compilers give functions no type
         found = [symbol for symbol in symbols if symbol.kind == SYMBOL_NOTYPE and symbol.bind == BIND_GLOBAL]
     # of two names for one function the global one is kept
-    found.sort(key=lambda symbol: (symbol.value, symbol.bind == BIND_LOCAL))
+    if len(found) > 1:
+        found.sort(key=lambda symbol: (symbol.value, symbol.bind == BIND_LOCAL))
     kept: list[Symbol] = []
     for symbol in found:
         if not kept or kept[-1].value != symbol.value:

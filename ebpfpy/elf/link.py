@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
@@ -62,8 +62,7 @@ class DataSymbols:
     sections: dict[int, tuple[str, int]]
 
 
-@attrs.frozen
-class LinkedProgram:
+class LinkedProgram(NamedTuple):
     """The parts of a `ProgramSpec` that linking makes; see there."""
 
     code: bytes
