@@ -16,8 +16,10 @@ from ebpfpy import btf
 from ebpfpy.btf.elfsection import sections
 from ebpfpy.errors import BtfError, ElfError, InputError, KernelError, NotFoundError
 from tests.unit.btf.elf_files import elf
+from tests.unit.btf.test_compressed import run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -239,6 +241,28 @@ def test_a_32_bit_module_with_a_distilled_base_has_its_pointers() -> None:
     split.add(btf.Pointer(btf.Void()))
     data = elf((".BTF", split.marshal(), 0), (".BTF.base", base.marshal(), 0), wide=False, machine=X86)
     assert btf.load_spec(data).pointer_size == 4
+
+
+@pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, lzma.compress, run("zstd", "-q", "-c")], ids=["plain", "gz", "xz", "zst"]
+)
+def test_a_modules_file_is_read_however_it_is_packed(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    base = btf.Builder()
+    base.add_all([btf.Int("int", 4, 1), btf.Struct("known", 4)])
+    kernel = base.spec("vmlinux")
+    split = btf.Builder(kernel)
+    split.add(btf.Struct("own", 8, (btf.Member("p", btf.Pointer(kernel.type_by_name("known"))),)))
+    distilled, on_it = btf.distill_base(split.spec())
+    plain = elf((".BTF", split.marshal(), 0))
+    bringing = elf((".BTF", bytes(on_it.raw), 0), (".BTF.base", bytes(distilled.raw), 0))
+    path = tmp_path / "mod.ko.packed"
+    for data in (plain, bringing):
+        path.write_bytes(pack(data))
+        module = btf.load_split_spec(path, kernel)
+        (member,) = module.type_by_name("own", btf.Struct).members
+        assert isinstance(member.type, btf.Pointer)
+        assert member.type.target is kernel.type_by_name("known")
+        assert btf.check_split(path, kernel).fits
 
 
 def test_truncated_elf_files_are_errors_everywhere(blob: bytes) -> None:
