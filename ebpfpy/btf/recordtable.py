@@ -42,6 +42,11 @@ class RecordTable(BlobStrings):
         self._grow(len(self._words))
         return len(self._starts)
 
+    @property
+    def walked(self) -> float:
+        """How much of the records has been found, from 0 to 1: for that part, ids cost no walk any more."""
+        return self._frontier / (len(self._words) or 1)
+
     @cached_property
     def _next_id(self) -> int:
         """The id that the first type of a split spec has."""

@@ -154,6 +154,21 @@ def test_hooks_are_found_without_reading_the_kernels_types(cache, searches):
     assert found >= 3
 
 
+def test_who_has_walked_over_the_kernels_types_or_needs_many_ids_does_not_ask(cache, searches, monkeypatch):
+    some = [each.name for each in cache.kernel() if isinstance(each, btf.Func)][::1900]
+    asked = []
+    find = KernelSearch.find
+    monkeypatch.setattr(KernelSearch, "find", lambda self, name, kind: asked.append(name) or find(self, name, kind))
+    with fresh() as (own, quick):
+        found = [find_target(own, AttachType.TRACE_FENTRY, each, "vmlinux", quick=quick) for each in some]
+        assert 0 < len(asked) < 10 < len(some)
+        assert own.kernel().walked > 0.5
+        asked.clear()
+        with QuickTargets(own) as another:
+            assert find_target(own, AttachType.TRACE_FENTRY, some[0], "vmlinux", quick=another) == found[0]
+        assert not asked
+
+
 def test_what_the_kernel_does_not_find_is_looked_for_and_explained(searches):
     with fresh() as (own, quick):
         with pytest.raises(TargetNotFoundError, match=r"no function 'do_nanoslep'.*near: .*do_nanosleep"):
