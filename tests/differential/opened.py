@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from ebpfpy.elf import load_collection_spec
 from ebpfpy.errors import EbpfError
 from tests.differential import newlibbpf
 from tests.vm.tools import SetupError
+
+CLANG = "clang-19"
 
 ASK = """
 import ctypes, json, sys
@@ -51,6 +57,21 @@ def opened(path):
 
 json.dump([opened(path) for path in json.load(sys.stdin)], sys.stdout)
 """
+
+
+def compiled(texts: dict[str, str], place: Path) -> dict[str, str]:
+    """Compile C texts: the paths of the objects, by the texts' names. Without a compiler the test is skipped."""
+    if shutil.which(CLANG) is None:
+        pytest.skip(f"{CLANG} is not installed")
+    multiarch = next(Path("/usr/include").glob("*-linux-gnu"), Path("/usr/include"))
+    paths = {}
+    for number, (name, text) in enumerate(texts.items()):
+        source, path = place / f"{number}.bpf.c", place / f"{number}.bpf.o"
+        source.write_text(text)
+        command = [CLANG, "-target", "bpfel", "-g", "-O2", f"-I{multiarch}", "-w", "-c", source, "-o", path]
+        subprocess.run(command, check=True)
+        paths[name] = str(path)
+    return paths
 
 
 def by_libbpf(paths: list[str]) -> list[dict | None]:
