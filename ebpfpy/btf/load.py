@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from ebpfpy.errors import InputError, NotFoundError
 
@@ -14,6 +14,9 @@ from .spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NO_MODULE_TYPES: Final = (
+    "this kernel keeps no types of modules: Linux 5.11 and newer do (CONFIG_DEBUG_INFO_BTF_MODULES)"
+)
 _MAX_MODULE_NAME = 255
 
 
@@ -104,8 +107,14 @@ def load_kernel_module_spec(name: str, base: Spec | None = None) -> Spec:
     except FileNotFoundError:
         loaded = os.path.exists(f"/sys/module/{name}")
         why = "it is loaded, but has no BTF" if loaded else "it is not loaded"
-        raise NotFoundError(f"no BTF of module {name}: {why} ({path} is missing)") from None
+        never = "" if has_module_types(base if base is not None else load_kernel_spec()) else f"; {NO_MODULE_TYPES}"
+        raise NotFoundError(f"no BTF of module {name}: {why} ({path} is missing){never}") from None
     return Spec(data, base if base is not None else load_kernel_spec(), name=name)
+
+
+def has_module_types(kernel: Spec) -> bool:
+    """Whether a kernel keeps the BTF of its modules (Linux 5.11): its own types tell of the structure for that."""
+    return bool(kernel.ids_by_name(b"btf_module"))
 
 
 def kernel_module_names() -> tuple[str, ...]:

@@ -49,7 +49,11 @@ def have_program_type(type: ProgramType | int) -> Support:  # noqa: A002
     return Support(feature, known, since.PROGRAM_TYPES.get(type))
 
 
-_NO_HELPER: Final = ("invalid func ", "unknown func ", "program of this type cannot use helper ")
+_NO_HELPER: Final = (
+    *("invalid func ", "unknown func ", "program of this type cannot use helper "),
+    # the whole program is refused because it wants to be sleepable, before the verifier comes to the call
+    *("programs can be sleepable", "cannot be sleepable", " is not sleepable"),
+)
 
 
 @cache

@@ -33,8 +33,9 @@ def have_module_btf() -> Support:
         BtfError: the kernel's types are malformed.
     """
     from ebpfpy import btf
+    from ebpfpy.btf.load import has_module_types
 
-    known = bool(have_btf()) and bool(btf.load_kernel_spec().any_types_by_name("btf_module"))
+    known = bool(have_btf()) and has_module_types(btf.load_kernel_spec())
     return Support("module BTF", known, "5.11")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.features.attachtypes import enumerators
-from ebpfpy.sys.since import LINK_TYPES
+from ebpfpy.sys.since import ATTACH_TYPES, LINK_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,10 +56,19 @@ def attaching(
     except KernelError as error:
         error.subject = error.subject or text
         if error.errno in _UNKNOWN and (lacks(link_type, attach_type) or _denied(have)):
-            feature = feature or (f"{link_type.name.lower()} links" if link_type is not None else "this")
-            raise missing(text, feature, minimum or LINK_TYPES.get(link_type or 0)) from error
+            name, first = _feature(link_type, attach_type)
+            raise missing(text, feature or name, minimum or first) from error
         error.hint = (hints or {}).get(error.errno or 0) or error.hint
         raise
+
+
+def _feature(link_type: LinkType | None, attach_type: AttachType | None) -> tuple[str, str | None]:
+    """What to call a kind of link, or else of attaching, and the first kernel that has it."""
+    if link_type is not None:
+        return f"{link_type.name.lower()} links", LINK_TYPES.get(link_type)
+    if attach_type is not None:
+        return f"attach type {attach_type.name}", ATTACH_TYPES.get(attach_type)
+    return "this", None
 
 
 def _denied(have: Callable[[], object] | None) -> bool:
@@ -72,7 +81,7 @@ def _denied(have: Callable[[], object] | None) -> bool:
 
 def missing(text: str, feature: str, minimum: str | None) -> UnsupportedError:
     """The error that says what the kernel does not have, to be raised."""
-    first = f" (Linux {minimum} and newer have them, if configured)" if minimum else ""
+    first = f" (Linux {minimum} and newer, if configured)" if minimum else ""
     return UnsupportedError(f"{text}: this kernel has no {feature}{first}", feature=feature, minimum=minimum)
 
 

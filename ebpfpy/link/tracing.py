@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError
-from ebpfpy.sys import ProgramType
+from ebpfpy.sys import AttachType, ProgramType
 
 from .link import Link
 
@@ -40,12 +40,12 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
         else:
             fd = sys.raw_tracepoint_open(program, subject=text)
     except KernelError as error:
-        error.hint = error.hint or _hint(error)
+        error.hint = error.hint or _hint(error, program)
         raise
     return Link(fd, text)
 
 
-def _hint(error: KernelError) -> str | None:
+def _hint(error: KernelError, program: Program) -> str | None:
     if error.errno == errno.EADDRNOTAVAIL:
         return (
             "the kernel cannot find one address for the function: it is a copy such as NAME.isra.0,"
@@ -53,6 +53,11 @@ def _hint(error: KernelError) -> str | None:
         )
     if error.errno == errno.EBUSY:
         return "the function is already patched by something else (live patching, or another kind of tracing)"
+    if error.errno == errno.ENOENT and program.target is not None:
+        if program.target.module is not None:
+            return f"the module {program.target.module} is no longer what it was when the program was loaded"
+        if program.spec.attach_type != AttachType.TRACE_RAW_TP:
+            return "the program was attached before: it can be attached only once, before Linux 5.13; load it again"
     if error.errno == errno.E2BIG:
         return "too many programs are attached to the function already"
     if error.errno == 524:

@@ -16,6 +16,8 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ebpfpy import btf, sys
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
@@ -96,7 +98,13 @@ def create_map(
             wanted["value_type_btf_obj_fd"] = module_btf_fd
             wanted["btf_fd"] = types.handle.fileno() if types is not None else 0
         with_types = {} if kernel_value_id else _type_attributes(spec, types)
-        fd = _create(spec, wanted, with_types)
+        try:
+            fd = _create(spec, wanted, with_types)
+        except KernelError:
+            if not spec.data_section or not spec.flags & MapFlags.MMAPABLE or not _cannot_be_mapped():
+                raise
+            spec = attrs.evolve(spec, flags=spec.flags & ~MapFlags.MMAPABLE)
+            fd = _create(spec, {**wanted, "flags": real_flags(spec)}, with_types)
     created = Map(fd, spec)
     try:
         if spec.type == MapType.ARENA:
@@ -136,6 +144,16 @@ def _create(spec: MapSpec, wanted: dict[str, Any], with_types: dict[str, Any]) -
             ) from error
         error.hint = _reason(spec, error) or error.hint
         raise error from None
+
+
+def _cannot_be_mapped() -> bool:
+    """Whether this kernel has no arrays that can be mapped (Linux 5.5); variables are then read by system calls."""
+    from ebpfpy import features
+
+    try:
+        return not features.have_map_flag(MapFlags.MMAPABLE)
+    except KernelError:  # no answer
+        return False
 
 
 def _knows_no_links() -> bool:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import btf, core, sys
 from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types
 from ebpfpy.btf.names import essential_name
 from ebpfpy.elf.spec import ExternKind, MapSpec
 from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
@@ -179,10 +180,19 @@ class Externs:
         if extern.weak and (extern.kind is ExternKind.KFUNC or mismatch is None):
             return None
         what = "function" if kind == Kind.FUNC else "variable"
-        searched = ("vmlinux", *self._cache.module_names())
         raise ExternError(
-            f"kernel {what} {extern.name!r}: " + (mismatch or f"not found in {', '.join(searched)}"), name=extern.name
+            f"kernel {what} {extern.name!r}: " + (mismatch or self._where_it_is_not(kind)), name=extern.name
         )
+
+    def _where_it_is_not(self, kind: Kind) -> str:
+        modules = self._cache.module_names()
+        where = f"not found in {', '.join(('vmlinux', *modules))}"
+        kernel = self._cache.kernel()
+        if kind == Kind.VAR and Kind.VAR not in map(kernel.kind_of, range(1, len(kernel) + 1)):
+            return f"{where}: the types of this kernel tell of no variables at all (pahole writes some since 1.19)"
+        if not modules and not has_module_types(kernel):
+            return f"{where}; {NO_MODULE_TYPES}"
+        return where
 
     def _mismatch(self, extern: ExternSpec, spec: btf.Spec, type_id: int) -> str | None:
         assert self._types is not None

@@ -22,9 +22,10 @@ from ebpfpy.btf.kinds import INT_SIGNED, VLEN_MASK, Kind, make_info
 from ebpfpy.errors import KernelError
 
 from .btfpatch import Patch
+from .typefeatures import known_missing, missing_features
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ebpfpy.btf import Spec
 
@@ -80,7 +81,7 @@ def kernel_blob(types: Spec, sizes: Mapping[str, int] | None = None) -> bytes:
     return _Rewriter(types).rewrite(sections, sizes or {})
 
 
-# What kernels lack of BTF, youngest first: each step adds to the ones before.
+# What else may be left out where the kernel refuses BTF without what it lacks, youngest first: each adds to the others.
 _STEPS = (
     btf.Feature.LAYOUT | btf.Feature.TAG_ATTRIBUTES | btf.Feature.QMARK_DATASEC,
     btf.Feature.ENUM64,
@@ -108,6 +109,9 @@ def load_types(
 ) -> tuple[ObjectTypes | None, str | None]:
     """Load an object's BTF into the kernel, in as new a form as the kernel takes.
 
+    It is offered as it is, and after a refusal without what the kernel lacks, see `typefeatures`; in a process in which
+    that is known already, without it at once.
+
     Args:
         types: the types.
         name: of the object, for errors.
@@ -121,10 +125,8 @@ def load_types(
         KernelError: PermissionError.
     """
     blob = kernel_blob(types, sizes)
-    missing = btf.Feature(0)
     first: KernelError | None = None
-    for step in (btf.Feature(0), *_STEPS):
-        missing |= step
+    for missing in _forms(ask=not token_fd):
         try:
             form = btf.sanitize(btf.Spec(blob), missing) if missing else blob
             handle = _load(form, name, token_fd)
@@ -135,6 +137,20 @@ def load_types(
         else:
             return ObjectTypes(handle, types), None
     return None, f"loaded without BTF, which this kernel refused: {first}"
+
+
+def _forms(*, ask: bool) -> Iterator[btf.Feature]:
+    """What to leave out, as long as the kernel refuses; `ask`: the kernel may be asked what it lacks."""
+    missing = known_missing() if ask else None
+    if missing is None:
+        yield btf.Feature(0)
+        missing = missing_features() if ask else btf.Feature(0)
+    if missing:
+        yield missing
+    for step in _STEPS:
+        if step & ~missing:
+            missing |= step
+            yield missing
 
 
 def _load(blob: bytes, name: str, token_fd: int) -> btf.Handle:

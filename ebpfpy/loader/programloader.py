@@ -15,7 +15,7 @@ from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, VerifierError, verifier_error
 from ebpfpy.sys import AttachType, ProgramType
 
-from . import lacking, structops, verifierlog
+from . import lacking, olderhelpers, structops, verifierlog
 from .contextargs import ContextArguments
 from .program import Program
 from .programtarget import find_in_program
@@ -82,6 +82,7 @@ class ProgramLoader:
         self._relocators: dict[str | None, core.Relocator] = {}
         self._handles: dict[str, btf.Handle] = {}
         self._quick = QuickTargets(cache, token_fd)
+        self._older_helpers = False
 
     def __enter__(self) -> ProgramLoader:
         return self
@@ -235,7 +236,7 @@ class ProgramLoader:
         """Load the code: without a log unless one is asked for, and after a refusal once more with one."""
         arguments: dict[str, Any] = {
             "type": spec.type,
-            "insns": code,
+            "insns": olderhelpers.with_older(code) if self._older_helpers else code,
             "license": spec.license,
             "name": spec.name,
             "flags": spec.flags,
@@ -255,6 +256,10 @@ class ProgramLoader:
             except KernelError as error:
                 if error.errno == errno.ENOSPC and level and size < _MAX_LOG:
                     size = min(_MAX_LOG, max(error.log_true_size, size * 2, _LOG_AFTER_REFUSAL))
+                elif not self._older_helpers and olderhelpers.lacks_newer(error.log):
+                    self._older_helpers = True  # of all programs that follow
+                    arguments["insns"] = olderhelpers.with_older(code)
+                    level, size = asked, self._options.log_size
                 elif not level and error.errno != errno.EPERM:
                     level, size = 1, max(size, _LOG_AFTER_REFUSAL)
                 else:

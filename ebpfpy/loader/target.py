@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types
 from ebpfpy.errors import (
     AmbiguousTargetError,
     BtfError,
@@ -190,6 +191,14 @@ def _matches(spec: btf.Spec, wanted: bytes, kind: Kind, name: str, module: str |
 
 def _nowhere(cache: btf.Cache, prefix: str, kind: Kind, name: str) -> TargetNotFoundError:
     modules = cache.module_names()
+    if not modules and not has_module_types(cache.kernel()):
+        kprobes = "" if prefix else "; programs reach the functions of its modules by kprobes only"
+        return TargetNotFoundError(
+            f"no {_thing(kind, name)}: the kernel does not have it, and {NO_MODULE_TYPES}{kprobes}"
+            f"{_near(cache.kernel(), prefix, name)}",
+            name=name,
+            searched=(VMLINUX,),
+        )
     some = ", ".join([*modules[:_LISTED], "..."] if len(modules) > _LISTED else modules)
     searched = f"{len(modules)} searched: {some}" if modules else "none that has BTF is loaded"
     return TargetNotFoundError(

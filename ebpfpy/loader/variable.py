@@ -1,10 +1,15 @@
-"""Global variables of a loaded object: live, through the memory of their data section's map."""
+"""Global variables of a loaded object: live, through the memory of their data section's map.
+
+A map that cannot be mapped (before Linux 5.5, or one whose blueprint lost the flag MMAPABLE) is read and written by
+system calls, all of the section at once.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ebpfpy.errors import UnsupportedError
+from ebpfpy.sys import MapFlags
 
 from .codec import Codec
 
@@ -18,7 +23,8 @@ class Variable:
     """A global variable. Valid as long as the collection's map is open.
 
     Reading and writing are plain memory accesses (Linux 5.5): no system call, and no protection against the program
-    writing at the same time.
+    writing at the same time. Without mapped memory, what the program writes elsewhere in the section during `set` may
+    be lost.
 
     Args:
         spec: the blueprint.
@@ -39,7 +45,15 @@ class Variable:
     def get(self) -> Any:
         """The value now, decoded by its BTF type (bytes without one)."""
         start = self.spec.offset
-        return self._codec.decode(bytes(self._map.memory()[start : start + self.spec.size]))
+        section = self._map.memory() if self._is_mapped else self._section()
+        return self._codec.decode(bytes(section[start : start + self.spec.size]))
+
+    @property
+    def _is_mapped(self) -> bool:
+        return bool(self._map.spec.flags & MapFlags.MMAPABLE)
+
+    def _section(self) -> bytearray:
+        return bytearray(self._map.lookup_bytes(bytes(self._map.spec.key_size)) or b"")
 
     def set(self, value: Any) -> None:
         """Change the value.
@@ -53,8 +67,14 @@ class Variable:
                 f"variable {self.name} is a constant since the object was loaded;"
                 " set it on the blueprint before loading"
             )
-        start = self.spec.offset
-        self._map.memory()[start : start + self.spec.size] = self._codec.encode(value)
+        place = slice(self.spec.offset, self.spec.offset + self.spec.size)
+        encoded = self._codec.encode(value)
+        if self._is_mapped:
+            self._map.memory()[place] = encoded
+        else:
+            section = self._section()
+            section[place] = encoded
+            self._map.update_bytes(bytes(self._map.spec.key_size), bytes(section))
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} in {self._map.name}>"

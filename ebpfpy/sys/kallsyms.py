@@ -1,4 +1,4 @@
-r"""The kernel's symbols: /proc/kallsyms, read line by line in one pass.
+r"""The kernel's symbols: /proc/kallsyms, read at once, and searched for names where they stand.
 
 A line is ``ffffffff81000000 T _text`` or, for a module's symbol, ``ffffffffc0000000 t tun_chr_open\t[tun]``. To
 processes that may not see addresses (``kernel.kptr_restrict``) every address reads as zero.
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ebpfpy.errors import kernel_error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 PATH: Final = "/proc/kallsyms"
+_MANY: Final = 32
+"""From so many names on, all lines are looked at once instead of all text for each name."""
 
 
 class Symbol(NamedTuple):
@@ -42,17 +44,13 @@ def find_symbols(names: Collection[str], *, path: str = PATH) -> dict[str, list[
     Raises:
         KernelError: the file cannot be read.
     """
-    wanted = {name.encode() for name in names}
+    text = _read(path)
+    wanted = {name.encode("utf-8", "surrogatepass") for name in names}
     found: dict[str, list[Symbol]] = {}
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                parts = line.split()
-                if len(parts) >= 3 and parts[2] in wanted:
-                    symbol = _symbol(parts)
-                    found.setdefault(symbol.name, []).append(symbol)
-    except OSError as error:
-        raise kernel_error(error.errno or 0, "read", subject=path) from error
+    for parts in map(bytes.split, text.splitlines()) if len(wanted) > _MANY else _lines_with(text, wanted):
+        if len(parts) >= 3 and parts[2] in wanted:
+            symbol = _symbol(parts)
+            found.setdefault(symbol.name, []).append(symbol)
     return found
 
 
@@ -69,20 +67,37 @@ def find_copies(name: str, *, path: str = PATH) -> list[Symbol]:
     Raises:
         KernelError: the file cannot be read.
     """
-    start = b" " + name.encode("utf-8", "surrogatepass")
-    found = []
+    word = name.encode("utf-8", "surrogatepass")
+    stem = word.partition(b".")[0]
+    return [
+        _symbol(parts)
+        for parts in _lines_with(_read(path), {word}, ends=b".\n\t ")
+        if len(parts) >= 3 and parts[2].partition(b".")[0] == stem
+    ]
+
+
+def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            for line in file:
-                at = line.find(start)
-                if at < 0 or line[at + len(start) : at + len(start) + 1] not in (b".", b"\n", b"\t", b" ", b""):
-                    continue
-                parts = line.split()
-                if len(parts) >= 3 and b" " + parts[2].partition(b".")[0] == start.partition(b".")[0]:
-                    found.append(_symbol(parts))
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except OSError as error:
         raise kernel_error(error.errno or 0, "read", subject=path) from error
-    return found
+
+
+def _lines_with(text: bytes, words: Collection[bytes], *, ends: bytes = b"\n\t ") -> Iterator[list[bytes]]:
+    """The lines in which one of the words begins after a space and is followed by one of `ends`, split, in order."""
+    starts = set()
+    for word in words:
+        needle = b" " + word
+        at = text.find(needle)
+        while at >= 0:
+            behind = text[at + len(needle) : at + len(needle) + 1]
+            if behind in ends:  # also at the end of the text
+                starts.add(text.rfind(b"\n", 0, at) + 1)
+            at = text.find(needle, at + 1)
+    for start in sorted(starts):
+        end = text.find(b"\n", start)
+        yield text[start : end if end >= 0 else len(text)].split()
 
 
 def _symbol(parts: list[bytes]) -> Symbol:

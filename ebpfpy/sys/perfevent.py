@@ -86,7 +86,7 @@ class EventFlag(IntFlag):
 
 
 class PerfEventAttr(Structure):
-    """``struct perf_event_attr``, 136 bytes. The kernel accepts a longer one than it knows if the rest is zero.
+    """``struct perf_event_attr``, 144 bytes. The kernel accepts a longer one than it knows if the rest is zero.
 
     Attributes:
         config1: also ``bp_addr``, ``kprobe_func``, ``uprobe_path``: an address as a number, or bytes.
@@ -117,6 +117,7 @@ class PerfEventAttr(Structure):
         ("aux_action", c_uint32),
         ("sig_data", c_uint64),
         ("config3", c_uint64),
+        ("config4", c_uint64),
     )
 
     def set_flags(self, flags: EventFlag) -> None:

@@ -105,6 +105,15 @@ def _bpf_attr_members(spec):
 
 
 @cache
+def no_objects_of_the_kernel():
+    """Why the kernel's own types have no id and no descriptor (Linux 5.11), or None."""
+    members = btf.load_kernel_spec().type_by_name("bpf_btf_info", btf.Struct).members
+    if not any(member.name == "kernel_btf" for member in members):
+        return "this kernel gives its own types no id: struct bpf_btf_info has no kernel_btf"
+    return None
+
+
+@cache
 def finds_functions_by_bare_name():
     """Whether the kernel takes a module's function for another of that name (before commit 31bf1dbccfb0, Linux 6.4)."""
     aux = btf.load_kernel_spec().type_by_name("bpf_prog_aux", btf.Struct)
@@ -133,12 +142,14 @@ def no_bpffs():
 
 def require_modules():
     """The test loads modules and reads their types."""
-    require(no_modules() or no_module_types())
+    require(no_modules())
+    since("5.11", no_module_types())
 
 
 def require_module_tracing():
     """The test attaches to functions of modules."""
-    require(no_modules() or no_module_types() or no_fentry())
+    require_modules()
+    require(no_fentry())
 
 
 _OBJECTS = {
@@ -148,6 +159,12 @@ _OBJECTS = {
     "core_verdict": ("get_current_task_btf", "5.11"),
 }
 """Objects that call a helper which not every kernel here has."""
+
+
+def require_bloom_filters():
+    """The test loads maps.bpf.o with all of its maps."""
+    support = ebpf_features.have_map_type(sys.MapType.BLOOM_FILTER)
+    since("5.16", None if support else f"this kernel has no {support.feature}")
 
 
 def require_object(name):

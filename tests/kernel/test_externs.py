@@ -71,7 +71,7 @@ def test_facts_about_the_kernel_are_its_version_and_what_it_can_do(values):
 
 
 def test_a_typed_variable_of_the_kernel_is_read(values):
-    features.require(no_variables())
+    features.since("5.11", no_variables())
     assert values["active"] >= 0
 
 
@@ -103,12 +103,8 @@ def test_an_option_that_is_not_set_and_not_weak_is_an_error_that_names_it():
         ebpfpy.Collection(spec)
 
 
-def with_functions_of_modules():
-    features.require(features.no_modules() or features.no_module_types())
-
-
 def test_a_function_of_a_module_is_called():
-    with_functions_of_modules()
+    features.require_modules()
     with modules.unloaded_afterwards(modules.DEMO):
         modules.load(modules.DEMO)
         spec = ebpfpy.load_collection_spec(path_of("kfunc_demo.bpf.o"))
@@ -119,7 +115,7 @@ def test_a_function_of_a_module_is_called():
 
 
 def test_a_weak_function_of_a_module_that_is_not_loaded_is_absent():
-    with_functions_of_modules()
+    features.require_modules()
     with modules.absent(modules.DEMO):
         spec = ebpfpy.load_collection_spec(path_of("kfunc_demo.bpf.o"))
         del spec.programs["add"]
@@ -128,7 +124,7 @@ def test_a_weak_function_of_a_module_that_is_not_loaded_is_absent():
 
 
 def test_a_weak_function_of_a_module_is_called_under_its_essential_name():
-    with_functions_of_modules()
+    features.require_modules()
     with modules.unloaded_afterwards(modules.DEMO):
         modules.load(modules.DEMO)
         spec = ebpfpy.load_collection_spec(path_of("kfunc_demo.bpf.o"))
@@ -138,7 +134,7 @@ def test_a_weak_function_of_a_module_is_called_under_its_essential_name():
 
 
 def test_a_function_of_a_module_that_is_not_loaded_is_an_error_that_says_where_was_searched():
-    with_functions_of_modules()
+    features.require_modules()
     with modules.absent(modules.DEMO), pytest.raises(ExternError) as caught:
         ebpfpy.load_collection(path_of("kfunc_demo.bpf.o"))
     assert caught.value.name == "ebpfpy_demo_kfunc_add"

@@ -266,6 +266,7 @@ def pinning(cache, directory):
 
 
 def test_a_map_that_libbpf_has_pinned_is_taken_and_the_other_way_round(cache, directory, libbpf):
+    features.require_bloom_filters()
     with libbpf.load(path_of("maps.bpf.o"), pin_root=directory) as theirs:
         number = sys.map_info(theirs.maps["pinned"]).id
     with ebpfpy.load_collection(path_of("maps.bpf.o"), pinning(cache, directory)) as ours:

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from ebpfpy import link, sys
+from ebpfpy import btf, link, sys
 from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import LinkType, linkinfo
+from tests.kernel import features
 from tests.kernel.conformance import PID, check_link, only, unless_missing
 from tests.kernel.test_link_cgroup import made, mount_point
 
@@ -69,6 +70,8 @@ def test_the_elements_of_a_map():
 
 
 def test_the_cgroups_below_one_and_above_it():
+    if not btf.load_kernel_spec().ids_by_name(b"bpf_iter_cgroup"):
+        features.since("6.1", "this kernel has no iterator over cgroups")
     path = mount_point() / f"ebpfpy-{os.getpid()}"
     with only(OBJECT, "each_cgroup") as (program, _), made(path), made(path / "below") as below:
         here, there = os.stat(path).st_ino, os.stat(below).st_ino

@@ -383,8 +383,8 @@ def test_a_program_that_no_link_is_for_says_how_it_is_used(name, way):
 def test_attach_types_that_a_section_leaves_open_must_be_said(namespace):
     with only(OBJECT, "on_verdict") as (program, collection):
         assert program.spec.attach_type == AttachType.SK_SKB_VERDICT
-        with link.attach_sockmap(program, collection.maps["sockets"], attach_type=AttachType.SK_SKB_VERDICT):
-            pass
+        with unless_missing():
+            link.attach_sockmap(program, collection.maps["sockets"], attach_type=AttachType.SK_SKB_VERDICT).close()
         with pytest.raises(InputError, match="say its attach_type"):
             link.attach_sockmap(program, collection.maps["sockets"], attach_type=AttachType.XDP)
 

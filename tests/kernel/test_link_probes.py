@@ -111,7 +111,7 @@ def test_a_kprobe_can_be_at_an_address():
 
 
 def test_a_function_of_a_module_is_probed_by_module_and_name_or_by_name_alone():
-    features.require_modules()
+    features.require(features.no_modules())
     with modules.unloaded_afterwards("tun"):
         modules.load("tun")
         with only("probes.bpf.o", "kprobe_plain", wanted=PID) as (program, collection):

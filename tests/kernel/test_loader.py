@@ -13,12 +13,11 @@ from ebpfpy import asm, btf, core, link, ringbuf, sys
 from ebpfpy.errors import (
     ClosedError,
     EbpfError,
-    ElfError,
     InputError,
     TargetNotFoundError,
 )
 from ebpfpy.features import have_map_type
-from tests.kernel import features, modules, triggers
+from tests.kernel import expectations, features, modules, triggers
 from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of, read_events
 
 WHOLE = [
@@ -29,11 +28,9 @@ WHOLE = [
     "demo",
     "globals",
     "kmod_demo",
-    "legacy_maps",
     "loop",
     "maps",
     "rawtp",
-    "sections",
     "subprogs",
     "tun",
     "veth",
@@ -44,14 +41,6 @@ LITTLE = sorted(
     for path in TESTDATA.glob("*.o")
     if not path.name.endswith("-eb.o") and path.name.partition(".")[0].partition("-")[0] in WHOLE
 )
-
-REFUSED = {
-    # Objects that cannot be loaded whole, whatever the kernel, and why.
-    "legacy_maps.bpf.o": (ElfError, "maps in the old style"),
-    "sections.bpf.o": (EbpfError, "program p_"),  # some of its targets exist nowhere: it is for inspection
-}
-MODULES = {"tun.bpf.o": "tun", "loop.bpf.o": "loop", "veth.bpf.o": "veth", "kmod_demo.bpf.o": modules.DEMO}
-"""Objects that need a module, and fentry."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,15 +59,10 @@ def leave_out_missing_maps(spec):
 
 
 @pytest.mark.parametrize("name", LITTLE)
-def test_an_object_of_testdata_loads_and_attaches_or_the_table_says_why_not(name, options, cache):
-    if name in REFUSED:
-        error, text = REFUSED[name]
-        with pytest.raises(error, match=text):
-            ebpfpy.load_collection(path_of(name), options)
-        return
-    if name in MODULES:
+def test_an_object_of_testdata_loads_and_attaches(name, options, cache):
+    for module in expectations.entry_of(name).get("modules", ()):
         features.require_module_tracing()
-        modules.load(MODULES[name])
+        modules.load(module)
     features.require_object(name)
     spec = ebpfpy.load_collection_spec(path_of(name))
     if name.startswith("maps"):
@@ -97,10 +81,6 @@ def test_an_object_of_testdata_loads_and_attaches_or_the_table_says_why_not(name
         for program in collection.programs.values():
             lnk = stack.enter_context(link.attach(program))
             assert lnk.info.prog_id == program.info.id
-
-
-def test_every_reason_for_a_refusal_in_the_table_is_about_an_object_that_exists():
-    assert set(REFUSED) | set(MODULES) <= set(LITTLE)
 
 
 @pytest.mark.parametrize("name", ["demo-clang14-el.o", "demo-clang19-el.o", "demo.bpf.o"])

@@ -29,8 +29,7 @@ def vmlinux():
 @pytest.fixture(scope="module")
 def module_file(vmlinux):
     """Our module, distilled; it is loaded while these tests run."""
-    features.require(features.no_modules())
-    features.require(features.no_module_types())
+    features.require_modules()
     path = distilled_file()
     if path is None:
         pytest.skip("no distilled build of our module for this kernel: .BTF.base came with Linux 6.12")
@@ -44,18 +43,26 @@ def in_sysfs(module_file):
     return Path("/sys/kernel/btf", modules.DEMO).read_bytes()
 
 
+def parts(raw):
+    """The types, the strings, and where they are; kernels since 7.1 write a longer header in front of the same."""
+    size = int.from_bytes(raw[4:8], "little")
+    assert not any(raw[24:size])
+    return bytes(raw[8:24]), bytes(raw[size:])
+
+
 def test_the_file_rests_on_a_distilled_base_and_sysfs_does_not(module_file, in_sysfs, vmlinux):
-    assert len(btf.load_spec(module_file).base) < 100
+    assert len(btf.load_spec(module_file).base) < len(vmlinux) // 100
     assert btf.Spec(in_sysfs, vmlinux).type_by_name("ebpfpy_demo_state", btf.Struct).size == 80
 
 
 @pytest.mark.parametrize("strict", [None, "kernel"])
 def test_relocated_bytes_are_those_of_the_running_kernel(module_file, in_sysfs, vmlinux, strict):
-    assert bytes(btf.relocate_base(btf.load_spec(module_file), vmlinux, strict=strict).raw) == in_sysfs
+    relocated = btf.relocate_base(btf.load_spec(module_file), vmlinux, strict=strict)
+    assert parts(relocated.raw) == parts(in_sysfs)
 
 
 def test_a_file_loaded_with_the_kernels_types_is_relocated(module_file, in_sysfs, vmlinux):
-    assert bytes(btf.load_split_spec(module_file, vmlinux).raw) == in_sysfs
+    assert parts(btf.load_split_spec(module_file, vmlinux).raw) == parts(in_sysfs)
 
 
 def test_the_check_says_that_it_fits(module_file, vmlinux):
@@ -64,8 +71,7 @@ def test_the_check_says_that_it_fits(module_file, vmlinux):
 
 
 def test_every_loaded_module_fits_the_running_kernel(vmlinux):
-    features.require(features.no_modules())
-    features.require(features.no_module_types())
+    features.require_modules()
     with modules.unloaded_afterwards("veth"):
         modules.load("veth")
         for name in modules.names():

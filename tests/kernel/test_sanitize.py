@@ -10,7 +10,8 @@ import ebpfpy
 from ebpfpy import btf
 from ebpfpy.btf import Feature
 from ebpfpy.errors import KernelError
-from ebpfpy.loader.objectbtf import kernel_blob
+from ebpfpy.loader.objectbtf import kernel_blob, load_types
+from ebpfpy.loader.typefeatures import missing_features
 from tests.kernel.blueprints import TESTDATA
 
 OBJECTS = sorted(path.name for path in TESTDATA.glob("*.bpf.o") if "legacy" not in path.name)
@@ -69,6 +70,33 @@ def test_an_object_sanitised_for_everything_loads_on_any_kernel(name: str) -> No
 
 def test_every_kind_sanitised_for_everything_loads_on_any_kernel() -> None:
     assert loads(btf.sanitize(everything(), Feature.everything()))
+
+
+def test_what_the_kernel_lacks_is_found_out_by_asking() -> None:
+    missing = missing_features()
+    kernel = btf.load_kernel_spec()
+    for feature in (Feature.FLOAT, Feature.DECL_TAG, Feature.TYPE_TAG, Feature.ENUM64):
+        listed = bool(kernel.string_offsets(f"BTF_KIND_{feature.name}".encode()))
+        assert (feature in missing) is not listed, feature
+    assert not missing & (Feature.FUNC | Feature.FUNC_LINKAGE | Feature.DATASEC)
+    assert loads(btf.sanitize(everything(), missing))
+    assert missing_features() is missing
+
+
+def test_an_objects_types_lose_only_what_the_kernel_lacks() -> None:
+    spec = ebpfpy.load_collection_spec(TESTDATA / "tagged.bpf.o")
+    assert spec.types is not None
+    kinds = {btf.Kind.FLOAT: Feature.FLOAT, btf.Kind.DECL_TAG: Feature.DECL_TAG, btf.Kind.TYPE_TAG: Feature.TYPE_TAG,
+             btf.Kind.ENUM64: Feature.ENUM64}  # fmt: skip
+    for _ in range(2):
+        types, note = load_types(spec.types, name="tagged")
+        assert types is not None
+        assert note is None
+        with types.handle:
+            loaded = {each.kind for each in types.handle.spec()}
+        assert {kind for kind in kinds if kind not in loaded} == {
+            kind for kind, feature in kinds.items() if feature in missing_features()
+        }
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -13,6 +13,7 @@ import ebpfpy
 from ebpfpy import asm, btf, sys
 from ebpfpy.errors import KernelError
 from ebpfpy.sys import layout
+from tests.kernel import features
 from tests.kernel.blueprints import path_of
 
 pytestmark = pytest.mark.kernel
@@ -380,6 +381,7 @@ def test_a_program_is_loaded_run_and_read_back():
 
 
 def test_functions_and_lines_of_a_program_are_read_back():
+    features.require_object("subprogs.bpf.o")
     with ebpfpy.load_collection(path_of("subprogs.bpf.o")) as collection:
         program, types = collection.programs["second"], collection.spec.types
         functions = sys.prog_func_infos(program)
@@ -437,6 +439,7 @@ def test_a_log_that_does_not_fit_is_enospc_and_a_larger_one_fits():
 
 
 def test_btf_of_the_kernel_comes_back_byte_for_byte():
+    features.since("5.11", features.no_objects_of_the_kernel())
     number = sys.next_id("btf")
     while number is not None:
         with sys.fd_by_id("btf", number) as handle:
@@ -494,6 +497,8 @@ def test_a_tp_btf_program_is_attached_by_raw_tracepoint_open_and_by_link_create(
         with sys.raw_tracepoint_open(program) as link:
             info = sys.link_info(link)
             assert (info.type, info.target) == (sys.LinkType.RAW_TRACEPOINT, "sched_switch")
+        if "link_create.tracing" not in kernel_fields(kernel.type_by_name("bpf_attr", btf.Union)):
+            features.since("5.19", "this kernel makes no such link with BPF_LINK_CREATE")
         options = sys.TracingOptions(cookie=0)
         with sys.link_create(program, attach_type=sys.AttachType.TRACE_RAW_TP, options=options) as link:
             assert sys.link_info(link).target == "sched_switch"
