@@ -287,7 +287,7 @@ def test_a_filter_of_system_calls_is_named_where_nothing_else_can_be_the_reason(
 def test_capabilities_in_a_user_namespace_are_told_from_real_ones():
     namespace = ["unshare", "--user", "--map-root-user"]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("user namespaces cannot be made here")
+        pytest.skip("no user namespaces can be made here (a chroot, or a limit)")
     permission, _, text = attempt("load", inside=namespace)
     assert permission
     assert "this process has its capabilities only in a user namespace" in text
