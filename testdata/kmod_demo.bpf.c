@@ -4,7 +4,7 @@
  * Shows: fexit on module:function and fentry without the module; a module-only structure with nested members, a
  * pointer that leads back into vmlinux's types (owner->tgid), arrays, a union, a list of itself; unsigned, signed
  * and wide bit-fields; an enumerator's value; the arguments and the return value of a function; a structure
- * (bictcp) that vmlinux has too, with another layout, once by a member that both have.
+ * (bictcp) that vmlinux has too, with another layout.
  * Trigger: `echo 21 > /proc/ebpfpy_demo`. Then, in the exit event: value 21, ret 43, mode 7 (busy), tag
  * "hello-module", ready 1, level 1027, drift -9, bias -2049, wide 0xabcdef0123, deep -4194304, history {21, -2, 3,
  * -4} at the first poke, word 0x04030201, next_tag "second", owner_tgid the writer's. The bictcp event has own 0xb1c.
@@ -149,17 +149,6 @@ int BPF_PROG(poke_exit, struct ebpfpy_demo_state *state, int value, int ret)
 	event->ret = ret;
 	fill(event, state);
 	bpf_ringbuf_submit(event, 0);
-	return 0;
-}
-
-__u32 clash_cnt, clash_ret;
-
-/* vmlinux's bictcp has a `cnt`, too: the function's prototype tells which one is meant. */
-SEC("?fexit/ebpfpy_demo:ebpfpy_demo_clash")
-int BPF_PROG(clash_count, struct bictcp *own, int value, int ret)
-{
-	clash_cnt = BPF_CORE_READ(own, cnt);
-	clash_ret = ret;
 	return 0;
 }
 

@@ -187,13 +187,12 @@ def test_a_member_that_only_the_modules_bictcp_has_is_read_from_the_module(cache
 
 def test_of_a_member_that_both_bictcp_have_the_one_is_meant_that_the_function_takes(cache):
     modules.load(modules.DEMO)
-    spec = ebpfpy.load_collection_spec(path_of("kmod_demo.bpf.o"))
-    asked = spec.programs["clash_count"].relocations
+    spec = ebpfpy.load_collection_spec(path_of("bictcp.bpf.o"))
     kernel, demo = cache.kernel(), cache.module(modules.DEMO)
-    (nobody,) = core.relocate(asked, [kernel, demo], prefer_module=modules.DEMO)
+    (nobody,) = core.relocate(spec.programs["clash_count"].relocations, [kernel, demo], prefer_module=modules.DEMO)
     assert nobody.module is None
     assert {candidate.spec.name for candidate in nobody.candidates} == {"vmlinux", modules.DEMO}
-    (fixup,) = next(each for each in spec.relocate([kernel, demo]).functions if each.name == "clash_count").fixups
+    (fixup,) = spec.relocate([kernel, demo]).fixups
     assert (fixup.module, fixup.target_value) == (modules.DEMO, 8)
     assert fixup.target_value != nobody.target_value
     assert any("the arguments of ebpfpy_demo_clash lead to" in str(each) for each in fixup.candidates)
@@ -201,12 +200,9 @@ def test_of_a_member_that_both_bictcp_have_the_one_is_meant_that_the_function_ta
 
 def test_a_program_reads_the_bictcp_that_the_function_was_given(options):
     modules.reload(modules.DEMO)
-    spec = ebpfpy.load_collection_spec(path_of("kmod_demo.bpf.o"))
-    for name in set(spec.programs) - {"clash_count"}:
-        del spec.programs[name]
-    spec.programs["clash_count"].autoload = True
-    with ebpfpy.Collection(spec, options) as collection, link.attach(collection.programs["clash_count"]):
-        triggers.poke(21)
+    with ebpfpy.load_collection(path_of("bictcp.bpf.o"), options) as collection:
+        with link.attach(collection.programs["clash_count"]):
+            triggers.poke(21)
         seen = collection.variables["clash_cnt"].get(), collection.variables["clash_ret"].get()
     assert seen == (26, 26)
 
