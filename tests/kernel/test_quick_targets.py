@@ -2,6 +2,7 @@
 
 import subprocess
 import sys as python
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -46,6 +47,11 @@ def fresh():
     with QuickTargets(cache) as quick:
         yield cache, quick
     vars(cache).clear()  # types that are mapped hold a descriptor
+
+
+def times_of_functions(spec):
+    """How many functions of a spec have each name."""
+    return Counter(each.name for each in spec if isinstance(each, btf.Func))
 
 
 @pytest.fixture
@@ -154,8 +160,22 @@ def test_hooks_are_found_without_reading_the_kernels_types(cache, searches):
     assert found >= 3
 
 
+def test_of_several_functions_with_one_name_the_kernels_first_is_not_taken(cache, searches):
+    several = [name for name, times in times_of_functions(cache.kernel()).items() if times > 1][:5]
+    for name in several:  # some kernels have hundreds, "init_once" for example, others none
+        with KernelSearch() as search:
+            assert search.find(name.encode(), Kind.FUNC).module is None
+        with fresh() as (own, quick):
+            assert quick.find(name.encode(), Kind.FUNC, None, is_hook=False) is None
+            for module in (None, "vmlinux"):
+                with pytest.raises(AmbiguousTargetError, match=f"{name} is found"):
+                    find_target(own, AttachType.TRACE_FENTRY, name, module, quick=quick)
+    with fresh() as (own, quick):
+        assert quick.find(b"do_nanosleep", Kind.FUNC, None, is_hook=False) is not None
+
+
 def test_who_has_walked_over_the_kernels_types_or_needs_many_ids_does_not_ask(cache, searches, monkeypatch):
-    some = [each.name for each in cache.kernel() if isinstance(each, btf.Func)][::1900]
+    some = [name for name, times in times_of_functions(cache.kernel()).items() if times == 1][::1900]
     asked = []
     find = KernelSearch.find
     monkeypatch.setattr(KernelSearch, "find", lambda self, name, kind: asked.append(name) or find(self, name, kind))
