@@ -28,7 +28,7 @@ from tests.vm.tools import SetupError
 
 OBJECTS = sorted(
     str(path.relative_to(TESTDATA))
-    for pattern in ("*-el.o", "*.bpf.o", "tools/*.bpf.o")
+    for pattern in ("*-clang14-el.o", "*.bpf.o", "tools/*.bpf.o")
     for path in TESTDATA.glob(pattern)
     if path.name not in ("legacy_maps.bpf.o", "map_numbers.bpf.o")  # nobody opens the one, only ebpfpy the other
 )
