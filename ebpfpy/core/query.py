@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .relocation import Relocation
 
-_NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 4000  # names, and differences in length, that are worth comparing
+_NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 1000  # names, and differences in length, that are worth comparing
 _BYTE_OFF = R.BYTE_OFF
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _NO_MEMBERS = Members([], [], [], [])
@@ -298,13 +298,13 @@ class Evaluation:
         from ebpfpy.btf.names import essential_bytes
 
         name = query.access.points[0].name or b""
-        wanted = essential_bytes(name)
         record = self._target.under(self.type_id)
-        for index, (other, _) in enumerate(self._target.enumerators(record)):
-            if essential_bytes(other) == wanted:
-                point = query.access.points[0]._replace(type_id=record.type_id, number=index, name=other)
-                access = Access(self.type_id, (index,), (point,), 0)
-                return Answer(access, enumerator_value(self._target, access, query.kind), None)
+        index = self._target.enumerator_index(record, essential_bytes(name))
+        if index is not None:
+            other, _ = self._target.enumerators(record)[index]
+            point = query.access.points[0]._replace(type_id=record.type_id, number=index, name=other)
+            access = Access(self.type_id, (index,), (point,), 0)
+            return Answer(access, enumerator_value(self._target, access, query.kind), None)
         return Mismatch(f"no enumerator {name.decode('utf-8', 'replace')!r}")
 
     def text(self, query: Query) -> str:
@@ -324,7 +324,18 @@ class Choice:
         warnings: specs that could not be searched, and why.
     """
 
-    __slots__ = ("_because", "_later", "_later_found", "_near", "chosen", "scores", "searched", "total", "warnings")
+    __slots__ = (
+        "_because",
+        "_later",
+        "_later_found",
+        "_names",
+        "_near",
+        "chosen",
+        "scores",
+        "searched",
+        "total",
+        "warnings",
+    )
 
     def __init__(
         self,
@@ -345,6 +356,7 @@ class Choice:
         self._later = later
         self._later_found: list[Evaluation] | None = None
         self._near = near
+        self._names: dict[bool, list[str]] = {}
         self._because = because  # what decided, if it was not the number of answers
 
     def candidates(self, query: Query) -> tuple[Candidate, ...]:
@@ -396,18 +408,29 @@ class Choice:
         wanted = next((p.name for p in reversed(query.access.points) if p.name), None)
         if wanted is None:
             return ()
-        names: list[str] = []
-        for each in self.searched:
-            types = raw_types(each.spec)
-            record = types.under(each.type_id)
-            if query.kind in ENUM_KINDS:
-                names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
-            elif record.kind in (4, 5):
-                names += [name.decode("utf-8", "replace") for name in types.members(record).names if name]
+        names = self._names_of(query.kind in ENUM_KINDS)
         text = wanted.decode("utf-8", "replace")
         pool = dict.fromkeys(
             name
             for name in names
             if name != text and len(name) <= _NEAR_NAME and abs(len(name) - len(text)) <= _NEAR_LENGTH
         )
+        if len(pool) > _NEAR_POOL:
+            pool = dict.fromkeys(sorted(pool, key=lambda name: name[:3] != text[:3]))
         return tuple(difflib.get_close_matches(text[:_NEAR_NAME], list(pool)[:_NEAR_POOL], n=3))
+
+    def _names_of(self, enumerators: bool) -> list[str]:
+        """The names of all enumerators, or members, of the types that were searched; kept, as many may be missing."""
+        known = self._names.get(enumerators)
+        if known is not None:
+            return known
+        names: list[str] = []
+        for each in self.searched:
+            types = raw_types(each.spec)
+            record = types.under(each.type_id)
+            if enumerators:
+                names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
+            elif record.kind in (4, 5):
+                names += [name.decode("utf-8", "replace") for name in types.members(record).names if name]
+        self._names[enumerators] = names
+        return names

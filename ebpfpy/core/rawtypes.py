@@ -113,9 +113,11 @@ class RawTypes:
         "_base",
         "_candidates",
         "_direct",
+        "_enumerators",
         "_essential",
         "_extents",
         "_first",
+        "_indices",
         "_members",
         "_mismatches",
         "_nested",
@@ -140,6 +142,8 @@ class RawTypes:
         self._nested: dict[int, dict[bytes, list[Reached]]] = {}
         self._plain: dict[int, dict[bytes, tuple[int, int]]] = {}
         self._essential: dict[int, bytes] = {}
+        self._enumerators: dict[int, list[tuple[bytes, int]]] = {}
+        self._indices: dict[int, dict[bytes, int]] = {}
         # weak: an object that outlives a kernel's types must not keep them
         self._mismatches: WeakKeyDictionary[RawTypes, dict[tuple[int, int], str | None]] = WeakKeyDictionary()
         self.big_endian = spec.byte_order == "big"
@@ -383,6 +387,21 @@ class RawTypes:
 
     def enumerators(self, record: Record) -> list[tuple[bytes, int]]:
         """Names and values of an enum: ENUM's sign-extended from 32 bits, ENUM64's as unsigned 64-bit numbers."""
+        found = self._enumerators.get(record.type_id)
+        if found is None:
+            found = self._enumerators[record.type_id] = self._read_enumerators(record)
+        return found
+
+    def enumerator_index(self, record: Record, essential: bytes) -> int | None:
+        """Where in an enum the first enumerator of that name is, flavours left out; None if there is none."""
+        found = self._indices.get(record.type_id)
+        if found is None:
+            found = self._indices[record.type_id] = {}
+            for index, (name, _) in enumerate(self.enumerators(record)):
+                found.setdefault(essential_bytes(name), index)
+        return found.get(essential)
+
+    def _read_enumerators(self, record: Record) -> list[tuple[bytes, int]]:
         step = 3 if record.kind == Kind.ENUM64 else 2
         body = record.body[: step * record.vlen].tolist()
         if len(body) < step * record.vlen:

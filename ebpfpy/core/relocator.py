@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
 _NAMED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FWD, Kind.INT, Kind.FLOAT)
 _LISTED = 4  # specs that a message names
+_SHOWN = 8  # candidates that it spells out
 
 
 def relocate(
@@ -338,10 +339,11 @@ class Relocator:
                 + (f": {a.reason}" if isinstance(a, Mismatch) else f" = {a.value.number}")
                 for e, a in zip(equals, answers, strict=True)
             )
+            shown = "; ".join([*texts[:_SHOWN], *(["..."] if len(texts) > _SHOWN else [])])
             modules = {e.spec.name for e in equals if e.spec.split}
             remedy = "; a program on a function of one of these modules gets that one's" if len(modules) > 1 else ""
             raise AmbiguousRelocationError(
-                f"{len(texts)} types fit equally well and give different answers: {'; '.join(texts)}{remedy}",
+                f"{len(texts)} types fit equally well and give different answers: {shown}{remedy}",
                 candidates=texts,
                 program=relocation.function or None,
                 insn=relocation.function_insn,

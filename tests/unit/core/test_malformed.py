@@ -11,7 +11,7 @@ from ebpfpy import core
 from ebpfpy.btf import Kind
 from ebpfpy.core import RelocationKind as R
 from ebpfpy.elf import load_collection_spec, write_relocated
-from ebpfpy.errors import EbpfError, KernelError, RelocationError
+from ebpfpy.errors import AmbiguousRelocationError, EbpfError, KernelError, RelocationError
 from tests.differential.objectwriter import MOV, Asked, object_file
 from tests.unit.core.records import SIGNED, Records, relocation
 
@@ -213,3 +213,35 @@ def test_types_that_double_at_every_level_are_compared_at_once_and_to_the_end(wr
     (fixup,) = core.relocate([relocation(local.spec(), root, "0", kind)], [target.spec()])
     assert fixup.target_value == (kind == R.TYPE_EXISTS or leaf == "int")
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("kind", [R.ENUMVAL_VALUE, R.BYTE_OFF])
+def test_hundreds_of_missing_names_among_thousands_are_found_out_and_explained_in_time(kind):
+    local, target = Records(), Records()
+    for side, letter in ((local, "A"), (target, "B")):
+        number = side.int("int", 4, SIGNED)
+        names = [f"member_{letter}{at}" for at in range(5_000)]
+        if kind == R.BYTE_OFF:
+            root = side.struct("s", 4, [(name, number, 0) for name in names])
+        else:
+            root = side.enum("e", [(name, at) for at, name in enumerate(names)])
+    spec, steps = local.spec(), "0:{}" if kind == R.BYTE_OFF else "{}"
+    started = time.process_time()
+    fixups = core.relocate([relocation(spec, root, steps.format(at), kind) for at in range(200)], [target.spec()])
+    assert all(fixup.poisoned for fixup in fixups)
+    assert time.process_time() - started < 1
+    assert all("did you mean" in fixup.explain() for fixup in fixups[:20])
+    assert time.process_time() - started < 2
+
+
+def test_an_ambiguity_of_a_thousand_types_names_the_first_few_and_keeps_all():
+    local, target = Records(), Records()
+    number = local.int("int", 4, SIGNED)
+    root = local.struct("s", 4, [("a", number, 0)])
+    number = target.int("int", 4, SIGNED)
+    for at in range(1_000):
+        target.struct(f"s___{at}", 4 * at + 4, [("a", number, 32 * at)])
+    with pytest.raises(AmbiguousRelocationError, match=r"1000 types fit .*___7\.a .*; \.\.\.") as caught:
+        core.relocate([relocation(local.spec(), root, "0:0", R.BYTE_OFF)], [target.spec()])
+    assert len(str(caught.value)) < 1_000
+    assert len(caught.value.candidates) == 1_000
