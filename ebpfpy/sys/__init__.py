@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .cpus import possible_cpus
     from .enums import AttachType, Command, LinkType, MapFlags, MapType, ProgramFlags, ProgramType
     from .fd import Fd, HasFileno, number_of
-    from .kallsyms import Symbol, find_symbols
+    from .kallsyms import Symbol, find_symbols, symbols_at
     from .kconfig import kernel_version_code, read_config
     from .linkinfo import LinkDetails, LinkInfo, PerfEventKind, link_info
     from .links import (
@@ -140,6 +140,7 @@ __all__ = [
     "prog_test_run",
     "raw_tracepoint_open",
     "read_config",
+    "symbols_at",
     "token_create",
     "try_bpf",
 ]

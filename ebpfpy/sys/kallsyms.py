@@ -6,6 +6,7 @@ processes that may not see addresses (``kernel.kptr_restrict``) every address re
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ebpfpy.errors import kernel_error
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PATH: Final = "/proc/kallsyms"
 _MANY: Final = 32
 """From so many names on, all lines are looked at once instead of all text for each name."""
+_FUNCTIONS: Final = (b"t", b"T", b"w", b"W")
 
 
 class Symbol(NamedTuple):
@@ -100,10 +102,46 @@ def _lines_with(text: bytes, words: Collection[bytes], *, ends: bytes = b"\n\t "
         yield text[start : end if end >= 0 else len(text)].split()
 
 
+def symbols_at(addresses: Collection[int], *, path: str = PATH) -> dict[int, Symbol]:
+    """The function that each address is in, for stacks of the kernel; ``address - symbol.address`` is how far.
+
+    Addresses in no function are left out: those of user space, and all of them where the kernel hides addresses
+    (``kernel.kptr_restrict``). An address behind the last function counts as in it: the kernel tells no sizes.
+
+    Args:
+        addresses: as a stack map or bpf_get_stack() gives them.
+        path: a file in the format of /proc/kallsyms, in any order.
+
+    Raises:
+        KernelError: the file cannot be read.
+    """
+    wanted = sorted(set(addresses))
+    starts = [0] * len(wanted)  # the highest symbol that is not above this address, and above the one before
+    lines = [b""] * len(wanted)
+    for line in _read(path).splitlines():
+        number, _, rest = line.partition(b" ")
+        if rest[:1] not in _FUNCTIONS:
+            continue
+        start = _address(number)
+        index = bisect_left(wanted, start)
+        if index < len(wanted) and start > starts[index]:
+            starts[index], lines[index] = start, line
+    found: dict[int, Symbol] = {}
+    line = b""
+    for address, own in zip(wanted, lines, strict=True):
+        line = own or line
+        if parts := line.split():
+            found[address] = _symbol(parts)
+    return found
+
+
+def _address(number: bytes) -> int:
+    try:
+        return int(number, 16)
+    except ValueError:
+        return 0
+
+
 def _symbol(parts: list[bytes]) -> Symbol:
     module = parts[3].strip(b"[]").decode("utf-8", "replace") if len(parts) > 3 else None
-    try:
-        address = int(parts[0], 16)
-    except ValueError:
-        address = 0
-    return Symbol(address, parts[1].decode("ascii", "replace"), parts[2].decode("utf-8", "replace"), module)
+    return Symbol(_address(parts[0]), parts[1].decode("ascii", "replace"), parts[2].decode("utf-8", "replace"), module)

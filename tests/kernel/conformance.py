@@ -11,7 +11,7 @@ import pytest
 
 import ebpfpy
 from ebpfpy import link, sys
-from ebpfpy.errors import ClosedError, KernelError, UnsupportedError
+from ebpfpy.errors import ClosedError, KernelError, UnsupportedError, VerifierError
 from tests.kernel import features
 from tests.kernel.blueprints import path_of
 
@@ -40,6 +40,9 @@ def only(name, program, **variables):
 OPTIONS = dict.fromkeys(("kprobe.multi", "kretprobe.multi", "kprobe.session"), "CONFIG_FPROBE")
 """Features that distributions leave out of kernels which could have them."""
 
+_NO_HELPER = ("invalid func", "unknown func", "cannot use helper")
+"""What the verifier says of a helper that the kernel, or the type of program, does not have."""
+
 
 @contextmanager
 def unless_missing():
@@ -56,6 +59,8 @@ def unless_missing():
             features.require(f"this kernel's policy hides what can be traced: {error}")
         if error.call != "BPF_PROG_LOAD" or error.errno not in (errno.EINVAL, errno.E2BIG, errno.EPERM):
             raise
+        if isinstance(error, VerifierError) and error.log and not any(word in error.log for word in _NO_HELPER):
+            raise  # the type is known: it is the program that was refused
         refused = f"this kernel refuses the type of program: {error}"
         if error.errno == errno.EPERM:  # a policy, which our own virtual machines do not have
             features.require(refused)
