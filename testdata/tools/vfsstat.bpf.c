@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* How often the kernel reads, writes, opens and synchronises files.
+/* How often the kernel reads, writes, opens and deletes files.
  *
  * Shows: counters in a global array that is read without a system call, by fentry or by kprobes: the user chooses which of
- * the two are loaded. (vfs_fsync itself is inlined where fsync(2) calls it: a probe on it would count nothing.)
+ * the two are loaded. Not vfs_fsync: compilers put it into its callers, and a probe on it counts nothing.
  * Trigger: reading and writing files.
  */
 #include "tool.h"
@@ -12,7 +12,7 @@ char LICENSE[] SEC("license") = "GPL";
 enum operation {
 	READ,
 	WRITE,
-	FSYNC,
+	UNLINK,
 	OPEN,
 	OPERATIONS,
 };
@@ -41,5 +41,5 @@ static __always_inline int count(enum operation operation)
 
 COUNTS(vfs_read, READ)
 COUNTS(vfs_write, WRITE)
-COUNTS(vfs_fsync_range, FSYNC)
+COUNTS(vfs_unlink, UNLINK)
 COUNTS(vfs_open, OPEN)
