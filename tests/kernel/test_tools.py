@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -188,13 +189,17 @@ def test_syscount_sums_calls_and_failures_over_all_processors(options):
 
 def test_runqlat_has_a_wait_for_every_time_that_a_process_was_woken(options):
     with running("runqlat", options=options, only_pid=PID) as tool:
+        before = resource.getrusage(resource.RUSAGE_SELF)
         for _ in range(20):
-            time.sleep(0.001)
+            time.sleep(0.005)
+        after = resource.getrusage(resource.RUSAGE_SELF)
         tool.stop()
         found = tool.maps["by_process"].items()
+    slept = after.ru_nvcsw - before.ru_nvcsw
+    assert slept >= 10
     assert set(dict(found)) == {PID}
     waits = dict(found)[PID]
-    assert sum(waits["microseconds"]["slots"]) >= 20
+    assert sum(waits["microseconds"]["slots"]) >= slept
     assert waits["comm"] == COMM
 
 
