@@ -100,10 +100,11 @@ int each_program(struct bpf_iter__bpf_prog *ctx)
 	if (bpf_core_field_exists(prog->aux->sleepable))
 		view.sleepable = prog->aux->sleepable;
 	else if (bpf_core_field_exists(newer->sleepable))
-		view.sleepable = BPF_CORE_READ_BITFIELD(newer, sleepable);
+		view.sleepable = BPF_CORE_READ_BITFIELD_PROBED(newer, sleepable);
 	if (bpf_core_field_exists(prog->aux->xdp_has_frags))
 		view.xdp_has_frags = prog->aux->xdp_has_frags;
-	view.kprobe_override = BPF_CORE_READ_BITFIELD(prog, kprobe_override);
+	/* Probed: in newer kernels the bit shares a unit with another member, over which the verifier allows no load. */
+	view.kprobe_override = BPF_CORE_READ_BITFIELD_PROBED(prog, kprobe_override);
 	bpf_seq_write(ctx->meta->seq, &view, sizeof(view));
 	return 0;
 }
