@@ -46,10 +46,19 @@ def plain(
     def write(value: Any, out: bytearray, at: int) -> None:
         try:
             pack(out, at, revert(value))
-        except (struct.error, TypeError, ValueError, OverflowError) as error:
+        except struct.error as error:
+            raise unfit(value, what, _bounds(size, code.islower()) if code in "bhiqBHIQ" else error) from None
+        except (TypeError, ValueError, OverflowError) as error:
             raise unfit(value, what, error) from None
 
     return Codec(size, 1, read if convert is None else read_converted, write, code, convert)
+
+
+def _bounds(size: int, signed: bool) -> str:
+    """What an integer of so many bytes must be."""
+    span = 1 << 8 * size
+    low, high = (-span // 2, span // 2 - 1) if signed else (0, span - 1)
+    return f"it must be within {low} and {high}"
 
 
 def integer(order: ByteOrder, size: int, signed: bool, convert: Callable[[Any], Any] | None, what: str) -> Codec:
@@ -67,8 +76,10 @@ def integer(order: ByteOrder, size: int, signed: bool, convert: Callable[[Any], 
     def write(value: Any, out: bytearray, at: int) -> None:
         try:
             out[at : at + size] = as_int(value).to_bytes(size, order, signed=signed)
-        except (TypeError, OverflowError) as error:
+        except TypeError as error:
             raise unfit(value, what, error) from None
+        except OverflowError:
+            raise unfit(value, what, _bounds(size, signed)) from None
 
     return Codec(size, 1, read, write)
 

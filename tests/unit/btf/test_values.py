@@ -400,6 +400,24 @@ def test_values_that_do_not_fit_are_refused_with_the_place(value: Any, message: 
         btf.encode(EVENT, value)
 
 
+@pytest.mark.parametrize(
+    ("of", "low", "high"),
+    [
+        (btf.Int("s8", 1, 1), -128, 127),
+        (btf.Int("u32", 4), 0, (1 << 32) - 1),
+        (btf.Int("s128", 16, 1), -(1 << 127), (1 << 127) - 1),
+        (btf.Enum("e", 4, (), signed=True), -(1 << 31), (1 << 31) - 1),
+        (btf.Pointer(btf.Void()), 0, (1 << 64) - 1),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_range(of: btf.Type, low: int, high: int) -> None:
+    assert btf.decode(of, btf.encode(of, low)) == low
+    assert btf.decode(of, btf.encode(of, high)) == high
+    for number in (low - 1, high + 1):
+        with pytest.raises(InputError, match=f": it must be within {low} and {high}$"):
+            btf.encode(of, number)
+
+
 def test_numbers_that_count_as_integers_are_taken() -> None:
     class Five:
         def __index__(self) -> int:
