@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .cdeclarator import MARK, TAG_KEYWORDS
+from .cdeclarator import FREE_TEXT, MARK, TAG_KEYWORDS
 from .clayout import Layout
 from .cwords import ENUM, ENUM64, enum_values
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT
@@ -109,6 +109,7 @@ class Writer(Layout):
         rest: list[str | int] = [text]
         inside: set[int] = set()
         tabs = 0  # of the line that is being written
+        least = self.budget - FREE_TEXT  # one declaration is no longer, however large the spec is
         while rest:
             part = rest.pop()
             if isinstance(part, int):
@@ -120,7 +121,7 @@ class Writer(Layout):
                 inside.add(part)
                 rest.append(-part)
                 part = self.body(part, tabs, "")
-                self.spend(len(part) + _BODY_COST)
+                self.spend(len(part) + _BODY_COST, least)
             if MARK in part:
                 texts = MARKED.split(part)  # text, id, text, id, ... text
                 texts[1::2] = map(int, texts[1::2])

@@ -353,14 +353,18 @@ class Declarators:
         texts = (self.tags.on_declaration(text, attribute=attribute) for text, attribute in tags)
         return [text for text in texts if text]
 
-    def spend(self, length: int) -> None:
+    def spend(self, length: int, least: int = 0) -> None:
         """Count text that was made.
+
+        Args:
+            length: how much it is.
+            least: what must be left then.
 
         Raises:
             BtfError: it is too much.
         """
         self.budget -= length
-        if self.budget < 0:
+        if self.budget < max(least, 0):
             raise BtfError("as C, its types would be out of all proportion long", source=self.spec.name or "BTF")
 
     def error(self, type_id: int, why: str) -> BtfError:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _KINDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum", TYPEDEF: "typedef", FUNC: "func"}
 _MOST_MEMBERS = 1 << 12
+_MOST_INSIDE = 1 << 16
+"""Members of unnamed structs in one struct; those of a kernel have hundreds."""
 _DEEPEST = 64
 """Levels of unnamed structs in one another; kernels have four."""
 
@@ -273,6 +275,8 @@ class _Side:
         """The members of a struct or union and of all unnamed ones in it, in order."""
         writer, names = self.writer, self.writer.names
         self._measure(type_id)
+        words, at = self._locate(type_id)
+        count, most = 0, _MOST_INSIDE + (words[at + 1] & VLEN_MASK)
         stack: list[Iterator[tuple[str, int, tuple[int, int, int, int]]]] = [self._each(type_id, "", 0)]
         while stack:
             item = next(stack[-1], None)
@@ -280,8 +284,9 @@ class _Side:
                 stack.pop()
                 continue
             path, base, (name_off, member, offset, width) = item
+            count += 1
             self._members_left -= 1  # unnamed structs in one another can double at every level
-            if self._members_left < 0:
+            if self._members_left < 0 or count > most:
                 raise BtfError(
                     f"type [{type_id}] has too many members, unnamed structs' included", source=self.spec.name
                 )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -25,7 +26,7 @@ from ebpfpy.btf import (
     Typedef,
     Union,
 )
-from ebpfpy.errors import TypeNotFoundError
+from ebpfpy.errors import BtfError, TypeNotFoundError
 
 INT = Int("int", 4, 1)
 LONG = Int("long int", 8, 1)
@@ -210,3 +211,17 @@ def test_command_says_what_changed_and_exits_like_diff(kernel_dir, testdata):
     missing = run(old, new, "--type", "no_such_type")
     assert missing.returncode == 1
     assert "no_such_type" in missing.stderr
+
+
+def test_what_doubles_at_every_level_is_refused_at_once_however_large_the_file_is():
+    doubled = btf.Union("", 4, (btf.Member("x", INT),))
+    for _ in range(30):
+        doubled = btf.Union("", 4, (btf.Member("", doubled), btf.Member("", doubled)))
+    many = btf.Enum("many", 4, tuple(btf.Enumerator("x", at) for at in range(200_000)))
+    big = spec(many, btf.Struct("s", 4, (btf.Member("u", doubled),)))
+    started = time.process_time()
+    with pytest.raises(BtfError, match="too many members"):
+        btf.diff(big, big, "s")
+    with pytest.raises(BtfError, match="proportion"):
+        "".join(btf.format_header(big))
+    assert time.process_time() - started < 3
