@@ -6,6 +6,7 @@ import attrs
 
 import ebpfpy
 from ebpfpy import asm, btf, link
+from ebpfpy.elf.spec import ExternKind
 from ebpfpy.errors import EbpfError
 from ebpfpy.sys import MapFlags, ProgramType
 from tests.kernel import features
@@ -26,6 +27,9 @@ ONLY_OURS = {
 if features.no_module_types() is None and not features.takes_functions_as_values():  # before 6.3: ebpfpy gives a number
     ONLY_OURS["kfunc_demo.bpf.o", "optional"] = "isn't KIND_VAR"
 """Programs that only ebpfpy loads, and what libbpf says."""
+NAMESAKES = {("bictcp.bpf.o", "clash_count")}
+"""Programs that read a structure of a module which the kernel has a namesake of, with other offsets."""
+LD_IMM64 = 0x18
 NEWER_SECTIONS = ("?uprobe.session", "?uprobe.session.s")
 """What the libbpf that we ask is too old for."""
 
@@ -63,6 +67,20 @@ def of_context_tags(spec, _difference):
     return b"\0arg:ctx\0" in bytes(spec.types.raw)
 
 
+def of_namesakes(spec, difference):
+    """The program reads a structure of the module that it attaches to, of which the kernel has a namesake."""
+    if (spec.source.rpartition("/")[2], difference.name) not in NAMESAKES:
+        return False
+    return difference.fact == "tag" or len(difference.ours) == len(difference.theirs)
+
+
+def of_module_address(spec, difference):
+    """The program loads the address of a kernel function or variable: in a module, a descriptor's number is in it."""
+    wanted = {each.name for each in spec.externs.values() if each.kind is not ExternKind.KCONFIG}
+    program = spec.programs[difference.name]
+    return any(each.name in wanted and program.code[each.insn * 8] == LD_IMM64 for each in program.references)
+
+
 def of_system_calls(_spec, difference):
     """Whether system calls have wrappers, on a kernel that allows no kprobes."""
     return difference.name == ".kconfig" and no_kprobe()
@@ -73,6 +91,19 @@ EXPLAINED = (
         "map_flags",
         of_statics_only,
         "libbpf shares a section's memory if a skeleton shows a variable of it; ebpfpy shows static ones, too",
+    ),
+    *(
+        Explained(
+            fact,
+            of_namesakes,
+            "the function that it attaches to takes the module's structure; libbpf reads the kernel's namesake",
+        )
+        for fact in ("code", "tag")
+    ),
+    Explained(
+        "tag",
+        of_module_address,
+        "the tag is over the number of the descriptor of the module's types, which only the process knows",
     ),
     Explained(
         "types",
