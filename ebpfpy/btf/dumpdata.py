@@ -26,8 +26,8 @@ from ebpfpy.errors import InputError
 from . import types as t
 from .cformat import format_c
 from .ctags import c_text
-from .dumpbounds import check_member, count_values, variable
-from .layout import MAX_DEPTH, resolve, sizeof
+from .dumpbounds import Measures, check_member, count_values, variable
+from .layout import MAX_DEPTH
 from .values import bytes_view
 
 if TYPE_CHECKING:
@@ -77,23 +77,32 @@ def dump_data(
     view = memoryview(bytes_view(buffer))
     if not isinstance(indent, str):
         raise InputError(f"indent is text, not {type(indent).__name__}")
-    size = sizeof(of)
+    measures = Measures()
+    size = measures.size(of)
     if len(view) < size:
         raise InputError(f"{of!r} has {size} bytes, {size - len(view)} are missing", offset=len(view))
-    count = count_values(of, len(view))
+    count = count_values(of, len(view), measures)
     most = _FEW_LINES + _VALUES_PER_BYTE * size
     if count.fixed > most:
         raise InputError(f"{of!r}: more than {most} values in {size} bytes")
     most += _FLEXIBLE_PER_BYTE * len(view)
     if count.open > most:
         raise InputError(f"{of!r}: more than {most} values in {len(view)} bytes")
-    return _Dump(of, view, indent, skip_names, emit_zeroes, compact).text(of)
+    return _Dump(of, view, indent, skip_names, emit_zeroes, compact, measures).text(of)
 
 
 class _Dump:
     def __init__(
-        self, of: t.Type, view: memoryview, indent: str, skip_names: bool, emit_zeroes: bool, compact: bool
+        self,
+        of: t.Type,
+        view: memoryview,
+        indent: str,
+        skip_names: bool,
+        emit_zeroes: bool,
+        compact: bool,
+        measures: Measures,
     ) -> None:
+        self.measures = measures
         spec = of.spec
         self.view = view
         self.order: Any = spec.byte_order if spec is not None else sys.byteorder
@@ -144,7 +153,7 @@ class _Dump:
 
     def _variables(self, of: t.Datasec) -> Iterator[_Item]:
         for place in of.variables:
-            var = variable(of, place)
+            var = variable(of, place, self.measures)
             head = format_c(var).removeprefix("static ").removeprefix("extern ").removesuffix(";")
             yield (f"{head} = " if self.names else "", var.type, place.offset, 0, 0, 0, False)
 
@@ -162,13 +171,13 @@ class _Dump:
         self.values += 1
         if self.values > _MOST_LINES:
             raise InputError(f"more than {_MOST_LINES} values in {len(self.view)} bytes")
-        under = resolve(of)
+        under = self.measures.under(of)
         if isinstance(under, t.Array):
             count = under.count
             if count == 0 and last:
-                size = sizeof(under.element)
+                size = self.measures.size(under.element)
                 count = (len(self.view) - at) // size if size else 0
-            element = resolve(under.element)
+            element = self.measures.under(under.element)
             if isinstance(element, t.Int) and element.size == 1 and (element.char or element.name == "char"):
                 text = bytes(self.view[at : at + count])
                 if self._is_text(text):
@@ -189,7 +198,7 @@ class _Dump:
         work.append(f"{self.indent * min(depth, _MOST_TABS)}}}{end}")
 
     def _elements(self, of: t.Type, at: int, count: int, depth: int) -> Iterator[_Item]:
-        size = sizeof(of)
+        size = self.measures.size(of)
         if not self.zeroes:  # elements have no names here: only zeroes at the end can go
             used = len(bytes(self.view[at : at + size * count]).rstrip(b"\0")) if size else 0
             count = -(-used // size) if size else 0
@@ -200,7 +209,7 @@ class _Dump:
         final = len(of.members) - 1
         for index, member in enumerate(of.members):
             kind = member.type
-            offset, width = check_member(of, member)
+            offset, width = check_member(of, member, self.measures)
             start = at + offset // 8
             open_end = last and (index == final or isinstance(of, t.Union))
             if not self.zeroes and not self._any(kind, start, offset % 8, width, open_end):
@@ -214,9 +223,9 @@ class _Dump:
         """Whether a value is not zero."""
         if width:
             return self._raw_bits(at * 8 + bit, width) != 0
-        size = sizeof(of)
+        size = self.measures.size(of)
         if size == 0:
-            under = resolve(of)
+            under = self.measures.under(of)
             return last and isinstance(under, t.Array) and under.count == 0 and any(self.view[at:])
         return any(self.view[at : at + size])
 
@@ -230,7 +239,7 @@ class _Dump:
 
     def _bits(self, of: t.Type, offset: int, width: int) -> str:
         number = self._raw_bits(offset, width)
-        under = resolve(of)
+        under = self.measures.under(of)
         if isinstance(under, (t.Int, t.Enum)) and under.signed and number >> width - 1:
             number -= 1 << width
         return self._shown(under, number)

@@ -17,6 +17,7 @@ from ebpfpy.btf import (
     Member,
     Pointer,
     Struct,
+    Typedef,
     Union,
     Var,
     VarSecinfo,
@@ -176,3 +177,24 @@ def test_a_type_that_contains_itself_is_an_error():
     selfish = Struct("s", 4, (Member("s", lambda: selfish),))
     with pytest.raises(EbpfError):
         btf.dump_data(selfish, b"1234")
+
+
+def test_an_array_of_arrays_of_arrays_is_too_large_in_words_of_ordinary_length():
+    huge = INT
+    for _ in range(600):
+        huge = Array(huge, INT, 0xFFFF_FFFF)
+    for of in (huge, Struct("s", 4, (Member("a", huge),))):
+        with pytest.raises(InputError) as caught:
+            btf.dump_data(of, b"1234")
+        assert len(str(caught.value)) < 200
+
+
+def test_members_at_every_length_of_a_long_chain_take_no_quadratic_time():
+    chain = [INT]
+    for at in range(9_000):
+        chain.append(Typedef(f"t{at}", chain[-1]))
+    members = tuple(Member(f"m{at}", chain[-1 - at], 32 * at) for at in range(5_000))
+    started = time.process_time()
+    text = btf.dump_data(Struct("s", 20_000, members), b"\1\0\0\0" * 5_000)
+    assert text.count(" = 1,") == 5_000
+    assert time.process_time() - started < 2
