@@ -28,6 +28,7 @@ from .cformat import format_c
 from .ctags import c_text
 from .dumpbounds import Measures, check_member, count_values, variable
 from .layout import MAX_DEPTH
+from .typebase import check_type
 from .values import bytes_view
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def dump_data(
         InputError: the buffer is too short, the type has no values, or contains itself or something that does not lie
             in it; or the text would have more than a million values, or out of all proportion to the bytes.
     """
+    check_type(of)
     view = memoryview(bytes_view(buffer))
     if not isinstance(indent, str):
         raise InputError(f"indent is text, not {type(indent).__name__}")
