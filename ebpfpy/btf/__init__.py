@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .kinds import Kind
     from .layout import alignof, resolve, sizeof
     from .load import (
-        kernel_module_names,
         load_kernel_module_spec,
         load_kernel_spec,
         load_spec,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
         load_split_spec,
         load_split_spec_from_reader,
     )
+    from .loadedmodules import kernel_module_names
     from .merge import MergedSpec, merge_splits
     from .names import essential_name
     from .oldkernels import Feature, sanitize

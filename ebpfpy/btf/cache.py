@@ -1,51 +1,61 @@
 """The running kernel's types, kept for as long as the caller likes.
 
 Reading a kernel's types costs milliseconds, finding a module's BTF object a walk over all ids. A `Cache` does either
-once and
-notices when modules come and go: a module's file in /sys/kernel/btf gets a new inode when the module is loaded again,
-and its id is asked for again when the kernel no longer knows it. A module that cannot be read matters only to those
-who ask for it.
+once, and every answer is checked against the module's *incarnation* (see `loadedmodules`): one stat(2) of its file in
+/sys/kernel/btf tells whether what is remembered is still that module. So a module that was unloaded, loaded again, or
+replaced by another build is noticed, and what was found in it is not taken for the other's.
+
+A module that cannot be read matters only to those who ask for it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ebpfpy.errors import BtfError, KernelError, NotFoundError
+from ebpfpy.errors import EbpfError, InputError, KernelError, NotFoundError
 
 from .handle import Handle, iter_handles
-from .load import kernel_module_names, load_kernel_module_spec, load_kernel_spec
+from .load import load_kernel_module_spec, load_kernel_spec
+from .loadedmodules import NO_BTF, SYSFS, Incarnation, incarnation, kernel_module_names, module_name, why_no_types
 from .namesakes import Namesakes
-from .source import SYSFS, read_sysfs
+from .source import read_sysfs
 
 if TYPE_CHECKING:
     from .spec import Spec
 
-DEFAULT_SIZE = 128 << 20
+DEFAULT_SIZE: Final = 128 << 20
 """Bytes of module BTF that a cache keeps."""
+_TRIES: Final = 3
+"""Times that a module may be loaded anew while its object is looked for; more than one is hard to achieve."""
 
 
 class Cache:
     """Specs of the running kernel and its modules. Thread-safe.
 
+    A spec that was handed out stays as it is, whatever becomes of its module; `Spec.incarnation` says which loading of
+    it was read.
+
     Args:
         size: bytes of module BTF to keep; what was used longest ago goes first. The kernel's own types always stay.
+            What was decoded of a spec comes on top, and goes with it.
+        directory: where the kernel shows its BTF, if sysfs is mounted elsewhere (in a container, for example).
 
     Attributes:
         walks: how often the ids of all BTF objects were walked.
     """
 
-    def __init__(self, size: int = DEFAULT_SIZE) -> None:
+    def __init__(self, size: int = DEFAULT_SIZE, *, directory: str | os.PathLike[str] = SYSFS) -> None:
         from cachetools import LRUCache
 
+        if not isinstance(size, int) or size < 0:
+            raise InputError(f"a cache has room for a number of bytes, not {size!r}")
+        self._directory = os.fspath(directory)
         self._lock = threading.RLock()
         self._kernel: Spec | None = None
-        self._modules: LRUCache[str, tuple[tuple[int, int], Spec]] = LRUCache(
-            size, getsizeof=lambda entry: len(entry[1].raw)
-        )
-        self._ids: dict[str, int] = {}
+        self._modules: LRUCache[str, Spec] = LRUCache(size, getsizeof=lambda spec: len(spec.raw))
+        self._ids: dict[str, tuple[Incarnation | None, int]] = {}
         self._namesakes: Namesakes | None = None
         self.walks = 0
 
@@ -57,7 +67,7 @@ class Cache:
         """
         with self._lock:
             if self._kernel is None:
-                self._kernel = load_kernel_spec()
+                self._kernel = load_kernel_spec(directory=self._directory)
             return self._kernel
 
     @property
@@ -69,19 +79,20 @@ class Cache:
         """The types of a loaded module, split on `kernel`'s.
 
         Raises:
-            NotFoundError: it is not loaded, or has no BTF.
+            NotFoundError: it is not loaded (any more), or has no BTF.
             BtfError: its BTF is malformed.
+            KernelError: its file cannot be read.
         """
-        name = name.replace("-", "_")
+        name = module_name(name)
         with self._lock:
-            identity = _identity(name)
             known = self._modules.get(name)
-            if known is not None and known[0] == identity:
-                return known[1]
-            self._modules.pop(name, None)
-            spec = load_kernel_module_spec(name, self.kernel())
-            if identity is not None and len(spec.raw) <= self._modules.maxsize:
-                self._modules[name] = (identity, spec)
+            if known is not None:
+                if known.incarnation == incarnation(name, self._directory):
+                    return known
+                del self._modules[name]
+            spec = load_kernel_module_spec(name, self.kernel(), directory=self._directory)
+            if len(spec.raw) <= self._modules.maxsize:
+                self._modules[name] = spec
             return spec
 
     def namesakes(self) -> Namesakes:
@@ -93,13 +104,16 @@ class Cache:
         with self._lock:
             if self._namesakes is None:
                 self._namesakes = Namesakes(self.kernel(), int(self._modules.maxsize))
-            loaded = {name: _identity(name) for name in self.module_names()}
-            self._namesakes.follow(loaded, lambda name: read_sysfs(f"{SYSFS}/{name}"))
+            loaded = {name: incarnation(name, self._directory) for name in self.module_names()}
+            self._namesakes.follow(loaded, lambda name: read_sysfs(f"{self._directory}/{name}"))
             return self._namesakes
 
     def module_names(self) -> tuple[str, ...]:
-        """The names of all modules that have BTF right now."""
-        return kernel_module_names()
+        """The names of all modules that have BTF right now; none where the kernel does not let them be listed."""
+        try:
+            return kernel_module_names(self._directory)
+        except KernelError:
+            return ()
 
     def modules(self) -> list[Spec]:
         """The types of every loaded module that can be read; the others are left out."""
@@ -107,60 +121,74 @@ class Cache:
         for name in self.module_names():
             try:
                 found.append(self.module(name))
-            except (
-                NotFoundError,
-                BtfError,
-                OSError,
-            ):  # it has just gone, or is malformed: nobody asked for it
+            except EbpfError:  # it has just gone, or is malformed: nobody asked for it
                 continue
         return found
+
+    def incarnation(self, name: str) -> Incarnation | None:
+        """Which loading of a module the kernel has now, to compare with `Spec.incarnation`; None if none."""
+        return incarnation(module_name(name), self._directory)
 
     def module_handle(self, name: str) -> Handle:
         """A descriptor of a loaded module's BTF object (Linux 5.11; CAP_SYS_ADMIN). The caller closes it.
 
+        The object is that of the module which is loaded now; `Handle.incarnation` says which loading that is.
+
         Raises:
-            NotFoundError: no BTF object has that module's name.
+            NotFoundError: no module of that name is loaded, or it has no BTF.
             KernelError: PermissionError.
         """
-        name = name.replace("-", "_")
+        name = module_name(name)
+        why = "it comes and goes all the time"
         with self._lock:
-            if name in self._ids:
-                handle = self._open(name)
-                if handle is not None:
+            for _ in range(_TRIES):
+                now = incarnation(name, self._directory)
+                if now is None and os.path.isdir(self._directory):
+                    why = why_no_types(name)
+                    if why != NO_BTF:  # else it may have been loaded since
+                        break
+                    continue
+                handle = self._open(name, now)
+                if handle is None:
+                    continue
+                if incarnation(name, self._directory) == now:  # so it was this one all the time
+                    handle.incarnation = now
                     return handle
-            self._walk()
-            handle = self._open(name) if name in self._ids else None
-        if handle is None:
-            raise NotFoundError(f"the kernel has no BTF object of a module {name}")
-        return handle
+                handle.close()
+        raise NotFoundError(f"the kernel has no BTF object of a module {name}: {why}")
 
-    def _open(self, name: str) -> Handle | None:
-        """The object with the id that `name` had, if it still is that module's."""
+    def _open(self, name: str, now: Incarnation | None) -> Handle | None:
+        """The object of an incarnation, if the kernel has it."""
+        known = self._ids.get(name)
+        if known is None or now is None or known[0] != now:
+            self._walk()
+            known = self._ids.get(name)
+            if known is None or known[0] != now:
+                return None
+        handle = None
         try:
-            handle = Handle.from_id(self._ids[name])
-        except FileNotFoundError:
-            return None
-        try:
-            if handle.info.name == name:
+            handle = Handle.from_id(known[1])
+            info = handle.info
+            if info.is_module and info.name == name and info.id:
                 return handle
-        except KernelError:
-            handle.close()
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            if handle is not None:
+                handle.close()
             raise
-        handle.close()
+        if handle is not None:  # its module has gone, or the id went to something else
+            handle.close()
+        del self._ids[name]
         return None
 
     def _walk(self) -> None:
+        """Note every module's object; a module that is loaded anew meanwhile differs from what is noted."""
         self.walks += 1
         self._ids = {}
+        loaded = {name: incarnation(name, self._directory) for name in self.module_names()}
         for handle in iter_handles():
             with handle:
-                if handle.info.is_module:
-                    self._ids[handle.info.name] = handle.info.id
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(f"{SYSFS}/{name}")
-    except OSError:
-        return None
-    return status.st_ino, status.st_size
+                info = handle.info
+                if info.is_module and info.id:
+                    self._ids[info.name] = loaded.get(info.name), info.id

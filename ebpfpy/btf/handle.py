@@ -18,6 +18,7 @@ from .spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .loadedmodules import Incarnation
 
 _LOG_SIZE, _MAX_LOG = 1 << 16, 1 << 26
 
@@ -26,7 +27,7 @@ class HandleInfo(NamedTuple):
     """What the kernel says of a BTF object.
 
     Attributes:
-        id: unique while the object lives.
+        id: unique while the object lives; 0: it belonged to a module that has been unloaded.
         name: "vmlinux", the module's name, or "" for one that a program loaded.
         kernel: it belongs to the kernel or a module.
         size: bytes of the blob.
@@ -67,7 +68,12 @@ class Handle:
 
     Args:
         fd: the descriptor, which the handle takes over.
+
+    Attributes:
+        incarnation: for a module's object that a `Cache` found: which loading of the module it belongs to.
     """
+
+    incarnation: Incarnation | None = None
 
     def __init__(self, fd: sys.Fd) -> None:
         self._fd = fd

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import IO, TYPE_CHECKING, Final
 
-from ebpfpy.errors import InputError, NotFoundError
+from ebpfpy.errors import NotFoundError, kernel_error
 
 from .header import looks_like_btf
-from .source import SYSFS, Source, contents, read_sysfs, unwrap
+from .loadedmodules import GONE, NO_BTF, SYSFS, module_name, why_no_types
+from .source import Source, contents, read_sysfs, read_sysfs_with_inode, unwrap
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 NO_MODULE_TYPES: Final = (
     "this kernel keeps no types of modules: Linux 5.11 and newer do (CONFIG_DEBUG_INFO_BTF_MODULES)"
 )
-_MAX_MODULE_NAME = 255
+_TRIES = 3
+"""Times that a module without a file is looked for: in between, it may have been loaded."""
 
 
 def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
@@ -61,16 +64,19 @@ def load_split_spec_from_reader(reader: IO[bytes], base: Spec) -> Spec:
     return load_spec(reader, base=base)
 
 
-def load_kernel_spec() -> Spec:
+def load_kernel_spec(*, directory: str = SYSFS) -> Spec:
     """The types of the running kernel, named "vmlinux".
 
     /sys/kernel/btf/vmlinux is asked first (Linux 5.4, CONFIG_DEBUG_INFO_BTF), then the places where distributions put
     an uncompressed kernel. No capability is needed.
 
+    Args:
+        directory: where the kernel shows its BTF, if sysfs is mounted elsewhere.
+
     Raises:
         NotFoundError: this kernel has no BTF, and no vmlinux lies in the usual places.
     """
-    path = f"{SYSFS}/vmlinux"
+    path = f"{directory}/vmlinux"
     if os.path.exists(path):
         return Spec(read_sysfs(path, shared=True), name="vmlinux")
     release = os.uname().release
@@ -85,31 +91,31 @@ def load_kernel_spec() -> Spec:
     )
 
 
-def load_kernel_module_spec(name: str, base: Spec | None = None) -> Spec:
+def load_kernel_module_spec(name: str, base: Spec | None = None, *, directory: str = SYSFS) -> Spec:
     """The types of a loaded module of the running kernel (Linux 5.11), named after it.
 
     Args:
         name: as ``lsmod`` prints it; "-" is read as "_".
         base: the kernel's own types, if they are at hand; read anew otherwise.
+        directory: where the kernel shows its BTF, if sysfs is mounted elsewhere.
 
     Raises:
-        NotFoundError: no such module is loaded, or it has no BTF.
+        NotFoundError: no such module is loaded (any more, or not quite yet), or it has no BTF; the error says which.
         InputError: that is no module name.
+        BtfError: its BTF is malformed.
+        KernelError: its file cannot be read; also the matching OSError.
     """
-    name = name.replace("-", "_")
-    if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > _MAX_MODULE_NAME:
-        raise InputError(f"{name!r} is not the name of a module")
-    if name == "vmlinux":
-        raise InputError("vmlinux is the kernel itself: load_kernel_spec() reads its types")
-    path = f"{SYSFS}/{name}"
+    name = module_name(name)
+    path = f"{directory}/{name}"
     try:
-        data = read_sysfs(path)
-    except FileNotFoundError:
-        loaded = os.path.exists(f"/sys/module/{name}")
-        why = "it is loaded, but has no BTF" if loaded else "it is not loaded"
-        never = "" if has_module_types(base if base is not None else load_kernel_spec()) else f"; {NO_MODULE_TYPES}"
-        raise NotFoundError(f"no BTF of module {name}: {why} ({path} is missing){never}") from None
-    return Spec(data, base if base is not None else load_kernel_spec(), name=name)
+        data, inode = _read_module(name, path)
+    except NotFoundError as error:
+        if has_module_types(base if base is not None else load_kernel_spec(directory=directory)):
+            raise
+        raise NotFoundError(f"{error}; {NO_MODULE_TYPES}") from None
+    spec = Spec(data, base if base is not None else load_kernel_spec(directory=directory), name=name)
+    spec.incarnation = inode, len(data)
+    return spec
 
 
 def has_module_types(kernel: Spec) -> bool:
@@ -117,12 +123,18 @@ def has_module_types(kernel: Spec) -> bool:
     return bool(kernel.ids_by_name(b"btf_module"))
 
 
-def kernel_module_names() -> tuple[str, ...]:
-    """The names of all loaded modules that have BTF, sorted; empty where the kernel offers none."""
-    try:
-        return tuple(sorted(name for name in os.listdir(SYSFS) if name != "vmlinux"))
-    except FileNotFoundError:
-        return ()
+def _read_module(name: str, path: str) -> tuple[bytes, int]:
+    tries = _TRIES
+    while True:
+        try:
+            return read_sysfs_with_inode(path)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise kernel_error(error.errno or errno.EIO, "read", subject=path) from error
+        tries -= 1
+        why = why_no_types(name)
+        if tries == 0 or why != NO_BTF:  # else it may have been loaded since
+            raise NotFoundError(f"no BTF of module {name}: {why} ({path} is missing)")
 
 
 def _vmlinux_paths(release: str) -> Iterator[str]:

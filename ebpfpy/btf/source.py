@@ -15,11 +15,11 @@ from ebpfpy.errors import BtfError, InputError, NotFoundError, kernel_error
 from ebpfpy.sys.filemap import map_read_only
 
 from .header import ends_with_strings, looks_like_btf
+from .loadedmodules import SYSFS
 from .spec import Spec
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
-SYSFS = "/sys/kernel/btf"
 _CHUNK = 1 << 22
 _PIECE = 1 << 16  # bytes that nearly every module's BTF fits into; for more, the allocator asks the kernel each time
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # not every system has both
@@ -257,6 +257,20 @@ def read_sysfs(path: str, *, shared: bool = False) -> Any:
             except OSError:
                 pass  # this kernel does not map files of sysfs
         return _read_all(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def read_sysfs_with_inode(path: str) -> tuple[bytes, int]:
+    """The bytes of a file in sysfs, and the number of its inode: a file of that name that comes later has another.
+
+    Raises:
+        OSError: it cannot be opened or read; ENODEV: it was removed meanwhile.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        return _read_all(descriptor, status.st_size), status.st_ino
     finally:
         os.close(descriptor)
 

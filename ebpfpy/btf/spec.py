@@ -68,6 +68,8 @@ class Spec(NameTable):
 
     # what most specs never change, they share: thousands of modules are opened to be asked for one name
     _pointer_size: int | None = None
+    incarnation: tuple[int, int] | None = None
+    """Which loading of a module of the running kernel this is; see `ebpfpy.btf.loadedmodules`. None for others."""
     _types = Kept[int, Type]()
     _entries = Kept[int, "tuple[Any, ...]"]()
     """Members, parameters, ... by the position of their type."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
-from ebpfpy.btf.source import SYSFS, Found, find_btf
+from ebpfpy.btf.loadedmodules import SYSFS
+from ebpfpy.btf.source import Found, find_btf
 from ebpfpy.cli.output import note
 from ebpfpy.cli.status import UsageError
-from ebpfpy.errors import BtfError, NotFoundError
+from ebpfpy.errors import BtfError, EbpfError
 
 if TYPE_CHECKING:
     import argparse
@@ -105,7 +106,7 @@ def types_of_running_kernel() -> list[btf.Spec]:
     for name in btf.kernel_module_names():
         try:
             specs.append(btf.load_kernel_module_spec(name, kernel))
-        except (BtfError, NotFoundError, PermissionError) as error:
+        except EbpfError as error:  # it has just gone, or is malformed, or may not be read
             note(f"module {name} is left out: {error}")
     return specs
 

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from ebpfpy import sys
-from ebpfpy.errors import InputError, KernelError
+from ebpfpy.btf.loadedmodules import is_still_loaded
+from ebpfpy.errors import InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import AttachType, ProgramType
 
 from .link import Link
@@ -26,11 +27,20 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
         The link; the caller closes it.
 
     Raises:
+        TargetNotFoundError: the module has gone since the program was loaded: kernels before 6.4 do not keep it.
         KernelError: the kernel refused, with a hint where the reason is known.
     """
     if program.type not in (ProgramType.TRACING, ProgramType.LSM):
         raise InputError(f"program {program.name} ({program.spec.section}) is not for tracing")
-    text = f"{program.name} to {program.target or program.spec.section}"
+    target = program.target
+    text = f"{program.name} to {target or program.spec.section}"
+    if target is not None and target.module is not None and not is_still_loaded(target.module, target.incarnation):
+        raise TargetNotFoundError(
+            f"{text}: module {target.module} was unloaded, or loaded anew, since the program was loaded: load it again",
+            name=target.name,
+            module=target.module,
+            searched=(target.module,),
+        )
     try:
         if cookie:
             if program.spec.attach_type is None:

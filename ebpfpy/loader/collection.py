@@ -11,7 +11,7 @@ import attrs
 
 from ebpfpy import btf, sys
 from ebpfpy.elf import CollectionSpec, load_collection_spec
-from ebpfpy.errors import InputError, KernelError, UnsupportedError
+from ebpfpy.errors import InputError, KernelError, NotFoundError, UnsupportedError
 from ebpfpy.sys import MapType, ProgramType
 
 from . import structops
@@ -139,7 +139,10 @@ class Collection:
         with ExitStack() as until_made:
             module_fd = 0
             if found.module is not None:
-                module_fd = until_made.enter_context(cache.module_handle(found.module)).fileno()
+                handle = until_made.enter_context(cache.module_handle(found.module))
+                if found.incarnation not in (None, handle.incarnation):
+                    raise NotFoundError(f"map {spec.name}: module {found.module} was loaded anew meanwhile: load again")
+                module_fd = handle.fileno()
             kernel = attrs.evolve(spec, value=found.value, value_size=found.value.size)
             self.maps[spec.name] = create_map(
                 kernel, types, token_fd=self._token_fd, kernel_value_id=found.value_id, module_btf_fd=module_fd

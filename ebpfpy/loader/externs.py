@@ -42,6 +42,7 @@ from .objectbtf import KCONFIG, kconfig_places
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.elf.spec import CollectionSpec, ExternSpec
 
 _PSEUDO_MAP_VALUE = 2
@@ -61,11 +62,13 @@ class Found(NamedTuple):
         type_id: of the variable or function in the BTF of `module`; 0 for an address.
         module: the module that has it; None for the kernel itself.
         address: of an untyped symbol.
+        incarnation: which loading of the module.
     """
 
     type_id: int = 0
     module: str | None = None
     address: int = 0
+    incarnation: Incarnation | None = None
 
 
 def kconfig_map(spec: CollectionSpec) -> MapSpec | None:
@@ -150,12 +153,17 @@ class Externs:
             self._found[name] = self._find(self._externs[name])
         return self._found[name]
 
-    def module(self, name: str) -> str | None:
-        """The module whose BTF object has to be open while a program with this extern is loaded."""
+    def in_module(self, name: str) -> Found | None:
+        """An extern that a module has, whose BTF object has to be open while a program with it is loaded; else None."""
         if self._externs[name].kind is ExternKind.KCONFIG:
             return None
         found = self.find(name)
-        return found.module if found is not None else None
+        if found is None or found.module is None:
+            return None
+        if found.incarnation != self._cache.incarnation(found.module):  # found for an earlier program
+            del self._found[name]
+            found = self.find(name)
+        return found if found is not None and found.module is not None else None
 
     def _find(self, extern: ExternSpec) -> Found | None:
         if extern.kind is ExternKind.KSYM and isinstance(btf.resolve(extern.type), btf.Void):
@@ -163,7 +171,8 @@ class Externs:
         kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
         wanted = essential_name(extern.name).encode()
         mismatch: str | None = None
-        for spec in [self._cache.kernel(), *self._cache.modules()]:
+        specs = [self._cache.kernel(), *self._cache.modules()]
+        for spec in specs:
             try:
                 ids = spec.ids_by_name(wanted, (kind,))
                 if not ids:
@@ -173,7 +182,7 @@ class Externs:
             except (BtfError, NotFoundError):  # a malformed module has no answer
                 continue
             if mismatch is None:
-                return Found(ids[0], module)
+                return Found(ids[0], module, incarnation=spec.incarnation)
             where = module or "the kernel"
             mismatch = f"{where} has one, but of an incompatible type: {mismatch}"
             break
@@ -181,11 +190,12 @@ class Externs:
             return None
         what = "function" if kind == Kind.FUNC else "variable"
         raise ExternError(
-            f"kernel {what} {extern.name!r}: " + (mismatch or self._where_it_is_not(kind)), name=extern.name
+            f"kernel {what} {extern.name!r}: "
+            + (mismatch or self._where_it_is_not(kind, [spec.name for spec in specs[1:]])),
+            name=extern.name,
         )
 
-    def _where_it_is_not(self, kind: Kind) -> str:
-        modules = self._cache.module_names()
+    def _where_it_is_not(self, kind: Kind, modules: list[str]) -> str:
         where = f"not found in {', '.join(('vmlinux', *modules))}"
         kernel = self._cache.kernel()
         if kind == Kind.VAR and Kind.VAR not in map(kernel.kind_of, range(1, len(kernel) + 1)):

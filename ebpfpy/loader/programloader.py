@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from ebpfpy import core, sys
 from ebpfpy.elf.spec import ReferenceKind
-from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError, VerifierError, verifier_error
+from ebpfpy.errors import (
+    EbpfError,
+    ExternError,
+    InputError,
+    KernelError,
+    NotFoundError,
+    TargetNotFoundError,
+    UnsupportedError,
+    VerifierError,
+    verifier_error,
+)
 from ebpfpy.sys import AttachType, ProgramType
 
 from . import lacking, olderhelpers, structops, verifierlog
 from .contextargs import ContextArguments
+from .modulehandles import ModuleHandles
 from .program import Program
 from .programtarget import find_in_program
 from .quicktarget import QuickTargets
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ebpfpy import btf
+    from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.elf.spec import MapSpec, ProgramSpec
 
     from .externs import Externs
@@ -79,8 +91,8 @@ class ProgramLoader:
         self._contexts = ContextArguments(types, token_fd=token_fd)
         self._externs = externs
         self._token_fd = token_fd
-        self._relocators: dict[str | None, core.Relocator] = {}
-        self._handles: dict[str, btf.Handle] = {}
+        self._relocators: dict[tuple[str, Incarnation | None] | None, core.Relocator] = {}
+        self._modules = ModuleHandles(cache)
         self._quick = QuickTargets(cache, token_fd)
         self._older_helpers = False
 
@@ -90,21 +102,15 @@ class ProgramLoader:
     def __exit__(self, *exc: object) -> None:
         self._quick.close()
         self._contexts.close()
-        for handle in self._handles.values():
-            handle.close()
-        self._handles.clear()
-
-    def _module_fd(self, module: str) -> int:
-        handle = self._handles.get(module)
-        if handle is None:
-            handle = self._handles[module] = self._cache.module_handle(module)
-        return handle.fileno()
+        self._modules.close()
 
     def load(self, spec: ProgramSpec) -> Program:
         """Load one program.
 
         Raises:
-            TargetNotFoundError, AmbiguousTargetError: what it attaches to.
+            TargetNotFoundError, AmbiguousTargetError: what it attaches to; also if the module that has it went away
+                meanwhile.
+            ExternError: a module that has a function or variable of it went away meanwhile.
             RelocationError: a CO-RE relocation that cannot be carried out.
             VerifierError: the verifier refused it.
             KernelError: the kernel refused it otherwise.
@@ -119,15 +125,27 @@ class ProgramLoader:
             raise UnsupportedError(
                 f"program {spec.name}: section {spec.section!r} does not say what type of program it is; set spec.type"
             )
+        self._modules.begin()
         target, wanted = self._find_target(spec)
         fixups = self._relocate(spec, target)
         try:
-            fd, log = self._load_patched(spec, wanted, fixups)
+            fd, log = self._load_known(spec, wanted, fixups)
+        except KernelError as error:
+            blamed = self._modules.blame(error)
+            if blamed is None:
+                raise
+            raise self._gone(spec, target, *blamed) from error
+        return Program(fd, spec, target, fixups, log)
+
+    def _load_known(
+        self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]
+    ) -> tuple[sys.Fd, str]:
+        try:
+            return self._load_patched(spec, wanted, fixups)
         except VerifierError as refusal:
             if not self._externs.are_refused(refusal):
                 raise
-            fd, log = self._load_patched(spec, wanted, fixups)
-        return Program(fd, spec, target, fixups, log)
+            return self._load_patched(spec, wanted, fixups)
 
     def _load_patched(
         self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]
@@ -137,6 +155,19 @@ class ProgramLoader:
         return self._contexts.load(
             spec, lambda form, types: self._load(form, types, bytes(code), wanted, module_fds, fixups)
         )
+
+    def _gone(self, spec: ProgramSpec, target: AttachTarget | None, module: str, why: str) -> EbpfError:
+        """The error for a module that came or went."""
+        if target is not None and target.module == module:
+            return TargetNotFoundError(
+                f"program {spec.name}: {module}:{target.name}: {why}",
+                name=target.name,
+                module=module,
+                searched=(module,),
+            )
+        names = [each.name for each in spec.references if each.kind is ReferenceKind.UNRESOLVED]
+        name = next((each for each in names if (found := self._externs.in_module(each)) and found.module == module), "")
+        return ExternError(f"program {spec.name}: kernel symbol {name!r}: {why}", name=name)
 
     def _find_target(self, spec: ProgramSpec) -> tuple[AttachTarget | None, dict[str, int]]:
         """What the program is loaded for, and what BPF_PROG_LOAD has to be told about it."""
@@ -150,43 +181,50 @@ class ProgramLoader:
             }
         if spec.type == ProgramType.STRUCT_OPS:
             operations, number = structops.program_target(self._cache, spec)
-            target = AttachTarget(spec.attach_to, operations.type_id, operations.module)
-            return target, {"expected_attach_type": number, **self._in_kernel(target)}
+            target = AttachTarget(spec.attach_to, operations.type_id, operations.module, operations.incarnation)
+            return target, {"expected_attach_type": number, **self._in_kernel(spec, target)}
         if spec.type in (ProgramType.TRACING, ProgramType.LSM) and needs_target(spec.attach_type):
             assert spec.attach_type is not None
             target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module, quick=self._quick)
-            return target, {"expected_attach_type": expected, **self._in_kernel(target)}
+            return target, {"expected_attach_type": expected, **self._in_kernel(spec, target)}
         if not expected and spec.type == ProgramType.KPROBE and _is_static_probe(spec.section):
             expected = _static_probe_type()
         return None, {"expected_attach_type": expected}
 
-    def _in_kernel(self, target: AttachTarget) -> dict[str, int]:
-        module_fd = self._module_fd(target.module) if target.module else 0
+    def _in_kernel(self, spec: ProgramSpec, target: AttachTarget) -> dict[str, int]:
+        module_fd = 0
+        if target.module is not None:
+            try:
+                module_fd = self._modules.fd(target.module, target.incarnation)
+            except NotFoundError as error:
+                raise self._gone(spec, target, target.module, str(error)) from error
         return {"attach_btf_id": target.type_id, "attach_btf_obj_fd": module_fd}
 
     def _relocate(self, spec: ProgramSpec, target: AttachTarget | None) -> tuple[core.Fixup, ...]:
         if not spec.relocations:
             return ()
         module = target.module if target is not None else None
-        relocator = self._relocator(module)
+        given = self._options.kernel_types
+        own: list[btf.Spec] = []
+        if module is not None and given is None:
+            assert target is not None
+            try:
+                own.append(self._cache.module(module))
+                self._modules.check(module, own[0].incarnation)
+            except NotFoundError as error:
+                raise self._gone(spec, target, module, str(error)) from error
+        key = (module, own[0].incarnation) if own and module is not None else None
+        relocator = self._relocators.get(key)
+        if relocator is None:
+            if given is not None:
+                relocator = core.Relocator(given)
+            else:
+                relocator = core.Relocator([self._cache.kernel(), *own], fallback=self._cache.modules)
+            self._relocators[key] = relocator
         fixups = relocator.relocate(
             spec.relocations, prefer_module=module or spec.attach_module, prefer_function=spec.attach_to or None
         )
         return tuple(fixups)
-
-    def _relocator(self, module: str | None) -> core.Relocator:
-        """The relocator for programs that attach to `module`."""
-        given = self._options.kernel_types
-        key = None if given is not None else module
-        found = self._relocators.get(key)
-        if found is None:
-            if given is not None:
-                found = core.Relocator(given)
-            else:
-                own = [self._cache.module(module)] if module is not None else []
-                found = core.Relocator([self._cache.kernel(), *own], fallback=self._cache.modules)
-            self._relocators[key] = found
-        return found
 
     @cached_property
     def _map_fds(self) -> dict[str, int]:
@@ -206,8 +244,7 @@ class ProgramLoader:
                     " neither defines nor declares as __ksym or __kconfig",
                     feature="undefined symbols",
                 )
-        modules = {self._externs.module(reference.name) for reference in unresolved}
-        module_fds = {module: self._module_fd(module) for module in sorted(filter(None, modules))}
+        module_fds = self._fds_of_externs(spec, {reference.name for reference in unresolved})
         map_fds = self._map_fds
         for reference in spec.references:
             if reference.kind is ReferenceKind.UNRESOLVED:
@@ -223,6 +260,18 @@ class ProgramLoader:
                 value = reference.kind is ReferenceKind.MAP_VALUE
                 _put_map(code, reference.insn * 8, fd, reference.offset if value else None)
         return module_fds
+
+    def _fds_of_externs(self, spec: ProgramSpec, names: set[str]) -> dict[str, int]:
+        """Descriptors of the modules that have these externs, by name of the module."""
+        fds: dict[str, int] = {}
+        for name in sorted(names):
+            found = self._externs.in_module(name)
+            if found is not None and found.module is not None:
+                try:
+                    fds[found.module] = self._modules.fd(found.module, found.incarnation)
+                except NotFoundError as error:
+                    raise ExternError(f"program {spec.name}: kernel symbol {name!r}: {error}", name=name) from error
+        return dict(sorted(fds.items()))
 
     def _load(
         self,
@@ -250,6 +299,7 @@ class ProgramLoader:
             arguments["line_info"] = _records(spec.line_infos, 4)
         asked = self._options.log_level
         level, size = asked, self._options.log_size
+        again = False
         while True:
             try:
                 fd, log = sys.prog_load(**arguments, log_level=level, log_size=size if level else 0)
@@ -262,6 +312,8 @@ class ProgramLoader:
                     level, size = asked, self._options.log_size
                 elif not level and error.errno != errno.EPERM:
                     level, size = 1, max(size, _LOG_AFTER_REFUSAL)
+                elif not again and self._modules.may_have_become_live(error):
+                    again = True
                 else:
                     raise self._refused(spec, error, fixups) from None
             else:
@@ -273,7 +325,7 @@ class ProgramLoader:
         why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)
         if not why:
             error.subject = f"program {spec.name} ({spec.section})"
-            error.hint = lacking.unnamed_reason(spec, error, of_module=bool(self._handles)) or error.hint
+            error.hint = lacking.unnamed_reason(spec, error, of_module=self._modules.in_use) or error.hint
             return error
         refused = verifier_error(
             error.errno or 0,

@@ -79,4 +79,4 @@ def find_in_program(spec: ProgramSpec) -> tuple[ProgramTarget, int]:
                 candidates=tuple(f"{name} (type id {each})" for each in ids),
                 name=name,
             )
-    return ProgramTarget(name, ids[0], None, info.id, info.name), fd
+    return ProgramTarget(name, ids[0], program_id=info.id, program_name=info.name), fd

@@ -29,6 +29,7 @@ from ebpfpy.errors import EbpfError, UnsupportedError
 if TYPE_CHECKING:
     from ebpfpy import btf
     from ebpfpy.btf.kinds import Kind
+    from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.btf.namesakes import Namesakes
 
 VMLINUX = "vmlinux"
@@ -54,8 +55,10 @@ class QuickTargets:
         self._namesakes: Namesakes | None = None
         self._functions = 0
 
-    def find(self, name: bytes, kind: Kind, module: str | None, *, is_hook: bool) -> tuple[int, str | None] | None:
-        """The type id of a target, and the module that has it (None: the kernel).
+    def find(
+        self, name: bytes, kind: Kind, module: str | None, *, is_hook: bool
+    ) -> tuple[int, str | None, Incarnation | None] | None:
+        """The type id of a target, the module that has it (None: the kernel), and which loading of the module.
 
         Args:
             name: of the type.
@@ -82,22 +85,24 @@ class QuickTargets:
             with found.module as handle:
                 return self._in_module(found.type_id, handle, name, kind, module)
         if module in (None, VMLINUX) and (is_hook or self._bearers(name, kind, module) == [VMLINUX]):
-            return found.type_id, None
+            return found.type_id, None, None
         return None
 
     def _in_module(
         self, type_id: int, handle: btf.Handle, name: bytes, kind: Kind, module: str | None
-    ) -> tuple[int, str | None] | None:
+    ) -> tuple[int, str | None, Incarnation | None] | None:
         """The answer for what the kernel has found in a module."""
         try:
             place = handle.info.name
             if module is not None and module.replace("-", "_") != place:
                 return None
             with self._cache.module_handle(place) as now:
-                is_loaded = now.info.id == handle.info.id
+                is_loaded, incarnation = now.info.id == handle.info.id, now.incarnation
         except EbpfError:  # it has just gone, or needs more rights than there are: `target` says so
             return None
-        return (type_id, place) if is_loaded and self._bearers(name, kind, None) == [place] else None
+        if not is_loaded or self._bearers(name, kind, None) != [place]:
+            return None
+        return type_id, place, incarnation
 
     def _bearers(self, name: bytes, kind: Kind, module: str | None) -> list[str]:
         """The places that have a type of that name, as often as they have one; of `VMLINUX` alone if that is asked."""

@@ -29,6 +29,7 @@ from ebpfpy.errors import BtfError, InputError, NotFoundError, TargetNotFoundErr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.elf.spec import MapSpec, ProgramSpec
 
 _PREFIX = "bpf_struct_ops_"
@@ -49,6 +50,7 @@ class Operations:
         value_id: of `value`.
         offset: bytes from the start of `value` to the structure.
         module: the module that has it; None for the kernel itself.
+        incarnation: which loading of the module.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Operations:
     value_id: int
     offset: int
     module: str | None
+    incarnation: Incarnation | None = None
 
     def member_number(self, member: str) -> int:
         """Which member of the structure has this name.
@@ -82,7 +85,8 @@ def find_operations(cache: btf.Cache, name: str) -> Operations:
         TargetNotFoundError: the running kernel has none of that name whose functions programs can be.
     """
     name = essential_name(name)
-    for spec in [cache.kernel(), *cache.modules()]:
+    specs = [cache.kernel(), *cache.modules()]
+    for spec in specs:
         try:
             found = _in_spec(spec, name)
         except (BtfError, NotFoundError):  # a malformed module has no answer
@@ -92,7 +96,7 @@ def find_operations(cache: btf.Cache, name: str) -> Operations:
     raise TargetNotFoundError(
         f"struct {name}: the running kernel has no struct {_PREFIX}{name}: it cannot be implemented by programs here",
         name=name,
-        searched=("vmlinux", *cache.module_names()),
+        searched=("vmlinux", *[spec.name for spec in specs[1:]]),
     )
 
 
@@ -106,7 +110,7 @@ def _in_spec(spec: btf.Spec, name: str) -> Operations | None:
             if isinstance(structure, btf.Struct) and structure.name == name:
                 module = spec.name if spec.split else None
                 type_id = spec.type_id(structure)
-                return Operations(name, structure, type_id, value, value_id, member.offset, module)
+                return Operations(name, structure, type_id, value, value_id, member.offset, module, spec.incarnation)
     return None
 
 

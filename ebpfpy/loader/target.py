@@ -42,6 +42,7 @@ from .quicktarget import VMLINUX
 
 if TYPE_CHECKING:
     from ebpfpy import btf
+    from ebpfpy.btf.loadedmodules import Incarnation
 
     from .quicktarget import QuickTargets
 
@@ -67,11 +68,14 @@ class AttachTarget:
         name: as the user wrote it, without a module.
         type_id: in the BTF of `module`.
         module: the module that it is in; None for the kernel itself.
+        incarnation: which loading of the module (see `ebpfpy.btf.loadedmodules`); None for the kernel itself, and where
+            it is not known.
     """
 
     name: str
     type_id: int
     module: str | None = None
+    incarnation: Incarnation | None = attrs.field(default=None, repr=False, eq=False)
 
     def __str__(self) -> str:
         return f"{self.module or VMLINUX}:{self.name} (type id {self.type_id})"
@@ -186,7 +190,8 @@ def _find_in_module(cache: btf.Cache, prefix: str, kind: Kind, name: str, module
 
 
 def _matches(spec: btf.Spec, wanted: bytes, kind: Kind, name: str, module: str | None) -> list[AttachTarget]:
-    return [AttachTarget(name, type_id, module) for type_id in spec.ids_by_name(wanted, (kind,))]
+    ids = spec.ids_by_name(wanted, (kind,))
+    return [AttachTarget(name, type_id, module, spec.incarnation) for type_id in ids]
 
 
 def _nowhere(cache: btf.Cache, prefix: str, kind: Kind, name: str) -> TargetNotFoundError:

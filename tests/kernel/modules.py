@@ -4,9 +4,14 @@
 for the running kernel.
 """
 
+import ctypes
+import errno
 import os
 import subprocess
+import time
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 from tests.kernel import features
 
@@ -35,6 +40,32 @@ def unload(name):
     """Unload a module if it is loaded."""
     if is_loaded(name):
         _run("rmmod", name)
+
+
+def demo_image():
+    """The bytes of our own module, for `insert`."""
+    return Path(demo_file()).read_bytes()
+
+
+def insert(image):
+    """Load a module by the bytes of its file, without a process in between: for tests that do it often."""
+    if _library().init_module(image, ctypes.c_ulong(len(image)), b""):
+        number = ctypes.get_errno()
+        raise OSError(number, f"init_module: {os.strerror(number)}")
+
+
+def remove(name):
+    """Unload a module as `insert` loads it; waits until nothing uses it."""
+    while _library().delete_module(name.encode(), os.O_NONBLOCK):
+        number = ctypes.get_errno()
+        if number not in (errno.EAGAIN, errno.EBUSY):
+            raise OSError(number, f"delete_module: {os.strerror(number)}")
+        time.sleep(0.001)
+
+
+@cache
+def _library():
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def reload(name):

@@ -125,3 +125,18 @@ def test_what_was_used_longest_ago_goes_first(tun):
         first = cache.module(tun)
         cache.module("veth")
         assert cache.module(tun) is not first
+
+
+def test_the_object_of_a_module_that_has_gone_has_no_id_and_is_not_found_again(cache, tun):
+    with cache.module_handle(tun) as handle:
+        number = handle.info.id
+        assert handle.incarnation == cache.module(tun).incarnation == cache.incarnation(tun)
+        modules.unload(tun)
+        with pytest.raises(FileNotFoundError):
+            btf.Handle.from_id(number)
+        assert cache.incarnation(tun) is None
+        modules.load(tun)
+        with cache.module_handle(tun) as other:
+            assert other.info.id > number
+            assert other.incarnation == cache.incarnation(tun) != handle.incarnation
+        assert bytes(handle.spec(cache.kernel()).raw) == bytes(cache.module(tun).raw)  # but it can still be read

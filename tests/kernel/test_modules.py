@@ -434,6 +434,26 @@ def test_a_load_walks_the_ids_once_and_only_for_modules():
         assert fresh.walks == 0
 
 
+def test_a_program_whose_module_was_loaded_anew_is_kept_with_it_or_refused_before_it_attaches(options):
+    modules.reload(modules.DEMO)
+    with counting(options, "ebpfpy_demo_poke", modules.DEMO) as collection:
+        program = collection.programs["counts"]
+        try:
+            modules.reload(modules.DEMO)
+        except RuntimeError:  # since Linux 6.4 the program keeps the module
+            assert modules.is_loaded(modules.DEMO)
+            with link.attach(program):
+                triggers.poke(1)
+            assert count(collection) == 1
+        else:
+            with pytest.raises(TargetNotFoundError, match="since the program was loaded: load it again") as caught:
+                link.attach(program)
+            assert caught.value.module == modules.DEMO
+    with counting(options, "ebpfpy_demo_poke", modules.DEMO) as collection, link.attach(collection.programs["counts"]):
+        triggers.poke(1)
+        assert count(collection) == 1
+
+
 def test_the_kernel_knows_the_target_as_the_library_does(cache, options):
     modules.load(modules.DEMO)
     with counting(options, "ebpfpy_demo_poke") as collection, cache.module_handle(modules.DEMO) as handle:
