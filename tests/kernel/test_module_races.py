@@ -30,7 +30,7 @@ def module_tracing():
 
 
 class Coming:
-    """Loads and unloads our module for a number of rounds; in each fourth it stays until somebody has used it."""
+    """Loads and unloads our module for a number of rounds; in each tenth it stays until somebody has used it."""
 
     def __init__(self, rounds, up, down):
         self.rounds = 0
@@ -46,11 +46,11 @@ class Coming:
         try:
             for self.rounds in range(1, rounds + 1):
                 modules.insert(self._image)
-                if self.rounds % 4 == 0:
+                if self.rounds % 10 == 0:
                     self._used.clear()
                     self._used.wait(10)
                 else:
-                    time.sleep(up * (self.rounds % 4))
+                    time.sleep(up * (self.rounds % 3))
                 modules.remove(modules.DEMO)
                 time.sleep(down)
         except OSError as error:
@@ -88,7 +88,7 @@ def why_missing(spec, cache):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("shared", "rounds", "up"), [(True, 200, 0.02), (False, 20, 0.2)])
+@pytest.mark.parametrize(("shared", "rounds", "up"), [(True, 200, 0.01), (False, 20, 0.1)])
 def test_a_module_that_comes_and_goes_harms_only_programs_that_need_it(shared, rounds, up):
     cache = btf.Cache() if shared else None
     needing = {
