@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .cformat import format_c
     from .cheader import format_header
     from .check import SplitReport, check_split, rank_bases
+    from .context import Context, ContextArgument, context_of
     from .dedup import Deduplicated, deduplicate, deduplicate_with_map
     from .difference import Change, Diff, TypeChange, diff
     from .distill import distill_base
@@ -71,6 +72,8 @@ __all__ = [
     "Candidate",
     "Change",
     "Const",
+    "Context",
+    "ContextArgument",
     "Datasec",
     "DeclTag",
     "Deduplicated",
@@ -106,6 +109,7 @@ __all__ = [
     "Volatile",
     "alignof",
     "check_split",
+    "context_of",
     "decode",
     "deduplicate",
     "deduplicate_with_map",
@@ -143,6 +147,6 @@ __getattr__ = names_of(
     (
         "kinds", "names", "types", "spec", "layout", "load", "text", "ext", "values", "handle", "cache", "rawdump",
         "builder", "same", "check", "distill", "relocatebase", "oldkernels", "cformat", "cheader", "dedup", "merge",
-        "difference", "dumpdata",
+        "difference", "dumpdata", "loadedmodules", "context",
     ),
 )  # fmt: skip

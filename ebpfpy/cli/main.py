@@ -35,6 +35,7 @@ COMMANDS = (
     Command(("btf", "dump"), "btf_dump", "show the types of a kernel, module or object"),
     Command(("btf", "check"), "btf_check", "find out whether a module's types fit a kernel's, and why not"),
     Command(("btf", "find"), "btf_find", "find a type by name in the kernel and its modules"),
+    Command(("btf", "context"), "btf_context", "show the arguments that a tracing program gets, as a C struct"),
     Command(("btf", "diff"), "btf_diff", "show what changed between the types of two kernels"),
     Command(("target",), "target", "find out whether and how a kernel function can be attached to"),
     Command(("disasm",), "disasm", "show an object's instructions with their source lines"),

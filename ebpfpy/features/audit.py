@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ebpfpy import btf
+from ebpfpy.btf.context import why_not_followed
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
@@ -29,10 +30,6 @@ from ebpfpy.sys.kallsyms import PATH, Symbol, find_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-MAX_ARGUMENTS: Final = 12
-MAX_ARGUMENT_SIZE: Final = 16
-"""Bytes of an argument that is passed by value."""
 
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
@@ -182,35 +179,12 @@ def _functions(spec: btf.Spec, name: str) -> list[Function]:
         for type_id in spec.ids_by_name(encode_name(name), (Kind.FUNC,)):
             function = spec.type_by_id(type_id)
             assert isinstance(function, btf.Func)
-            found.append(Function(label, type_id, btf.format_c(function).strip(), _problem(function)))
+            found.append(Function(label, type_id, btf.format_c(function).strip(), why_not_followed(function.proto)))
     except (BtfError, NotFoundError) as error:
         if not spec.split:
             raise
         found.append(Function(label, 0, "", f"the module's BTF is malformed: {error}"))
     return found
-
-
-def _problem(function: btf.Func) -> str | None:
-    """Why the verifier refuses the prototype: the rules of btf_distill_func_proto."""
-    proto = function.proto
-    if not isinstance(proto, btf.FuncProto):
-        return "its prototype is none"
-    params = proto.params
-    if params and not params[-1].name and isinstance(btf.resolve(params[-1].type), btf.Void):
-        return "it takes a variable number of arguments"
-    if len(params) > MAX_ARGUMENTS:
-        return f"it takes {len(params)} arguments, {MAX_ARGUMENTS} at most can be followed"
-    result = btf.resolve(proto.result)
-    if isinstance(result, (btf.Struct, btf.Union)):
-        return "it returns a struct by value"
-    for param in params:
-        kind = btf.resolve(param.type)
-        if isinstance(kind, (btf.Struct, btf.Union)) and kind.size > MAX_ARGUMENT_SIZE:
-            return (
-                f"its argument {param.name or '?'} is {kind.size} bytes by value,"
-                f" {MAX_ARGUMENT_SIZE} at most can be followed"
-            )
-    return None
 
 
 def _listed(name: str, paths: Sequence[str]) -> bool | None:

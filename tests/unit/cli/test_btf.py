@@ -227,3 +227,21 @@ def test_a_module_on_the_base_of_another_kernel_is_dumped_with_a_warning(cli, vm
     outcome = cli("btf", "dump", module, "--base", vmlinux)
     assert outcome.status == 0
     assert "names and types are wrong; `ebpfpy btf check` says why" in outcome.err
+
+
+def test_context_prints_the_arguments_as_a_struct_and_as_json(cli, kernel, vmlinux):
+    words = ["btf", "context", "fexit/tun:tun_chr_open", "--btf", vmlinux, "--btf", kernel / "tun.btf.xz"]
+    outcome = cli(*words)
+    assert outcome.status == 0
+    assert "struct fexit_tun_chr_open {\n\tstruct inode *inode;\n\tstruct file *file;\n\tint ret" in outcome.out
+    facts = cli(*words, "--json").json
+    assert [each["name"] for each in facts["arguments"]] == ["inode", "file"]
+    assert (facts["module"], facts["size"], facts["result"]["offset"]) == ("tun", 24, 16)
+
+
+def test_context_of_what_is_not_there_or_cannot_be_followed_ends_with_1(cli, vmlinux):
+    missing = cli("btf", "context", "lsm/no_such_hook", "--btf", vmlinux)
+    assert (missing.status, "BTF has no function bpf_lsm_no_such_hook" in missing.err) == (1, True)
+    variadic = cli("btf", "context", "fentry/_printk", "--btf", vmlinux)
+    assert (variadic.status, "variable number of arguments" in variadic.err) == (1, True)
+    assert cli("btf", "context", "kprobe/vfs_read", "--btf", vmlinux).status == 3
