@@ -114,6 +114,15 @@ def no_objects_of_the_kernel():
 
 
 @cache
+def no_structs_as_arguments():
+    """Why functions that take structs by value cannot be traced (Linux 6.1), or None."""
+    model = btf.load_kernel_spec().type_by_name("btf_func_model", btf.Struct)
+    if all(member.name != "arg_flags" for member in model.members):
+        return "this kernel hands no structs to tracing programs: struct btf_func_model has no arg_flags"
+    return None
+
+
+@cache
 def finds_functions_by_bare_name():
     """Whether the kernel takes a module's function for another of that name (before commit 31bf1dbccfb0, Linux 6.4)."""
     aux = btf.load_kernel_spec().type_by_name("bpf_prog_aux", btf.Struct)

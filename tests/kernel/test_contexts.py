@@ -52,6 +52,7 @@ def test_a_modules_function_shows_its_argument_and_its_result(options):
 
 
 def test_a_struct_that_is_passed_by_value_is_read_by_its_accessor(options):
+    features.since("6.1", features.no_structs_as_arguments())
     with attached("mapped", options) as collection:
         child = subprocess.Popen(
             [python.executable, "-c", "import os; input(); os.setuid(1234); os.getuid()"], stdin=subprocess.PIPE

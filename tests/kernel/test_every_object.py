@@ -75,6 +75,8 @@ def has(feature, types):
             return bool(kernel.string_offsets(b"BPF_FUNC_for_each_map_elem"))  # the first that takes one
         case "links of struct_ops":
             return bool(kernel.string_offsets(b"BPF_STRUCT_OPS"))  # the attach type
+        case "structs as arguments":
+            return machine.no_structs_as_arguments() is None
         case "sleepable uprobes":
             return sleeps_in_uprobes()
     raise LookupError(f"no test knows the feature {feature!r}")

@@ -35,6 +35,7 @@ OBJECTS = sorted(
 MODULES = {
     "tools/conntrack": ["nf_conntrack"],
     "kfunc_demo": [modules.DEMO],
+    "contexts": [modules.DEMO],
     "kmod_demo": [modules.DEMO],
     "namesakes": ["e1000", "e1000e"],
 }
