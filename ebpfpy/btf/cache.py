@@ -15,18 +15,32 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ebpfpy.errors import EbpfError, InputError, KernelError, NotFoundError
+from ebpfpy.sys.kallsyms import CODE, find_symbols
 
 from .handle import Handle, iter_handles
 from .load import load_kernel_module_spec, load_kernel_spec
-from .loadedmodules import NO_BTF, SYSFS, Incarnation, incarnation, kernel_module_names, module_name, why_no_types
+from .loadedmodules import (
+    NO_BTF,
+    SYSFS,
+    Incarnation,
+    incarnation,
+    kernel_module_names,
+    loaded_names,
+    module_name,
+    why_no_types,
+)
 from .namesakes import Namesakes
 from .source import read_sysfs
 
 if TYPE_CHECKING:
+    from ebpfpy.sys.kallsyms import Symbol
+
     from .spec import Spec
 
 DEFAULT_SIZE: Final = 128 << 20
 """Bytes of module BTF that a cache keeps."""
+_SYMBOLS: Final = 256
+"""Names whose addresses a cache keeps."""
 _TRIES: Final = 3
 """Times that a module may be loaded anew while its object is looked for; more than one is hard to achieve."""
 
@@ -57,6 +71,7 @@ class Cache:
         self._modules: LRUCache[str, Spec] = LRUCache(size, getsizeof=lambda spec: len(spec.raw))
         self._ids: dict[str, tuple[Incarnation | None, int]] = {}
         self._namesakes: Namesakes | None = None
+        self._symbols: LRUCache[str, tuple[frozenset[bytes], tuple[Symbol, ...]]] = LRUCache(_SYMBOLS)
         self.walks = 0
 
     def kernel(self) -> Spec:
@@ -128,6 +143,20 @@ class Cache:
     def incarnation(self, name: str) -> Incarnation | None:
         """Which loading of a module the kernel has now, to compare with `Spec.incarnation`; None if none."""
         return incarnation(module_name(name), self._directory)
+
+    def code_symbols(self, name: str) -> tuple[Symbol, ...]:
+        """Every function called exactly so in /proc/kallsyms, which is read once for a name, until modules change.
+
+        Raises:
+            KernelError: it cannot be read.
+        """
+        with self._lock:
+            modules = loaded_names()
+            known = self._symbols.get(name)
+            if known is None or known[0] != modules:
+                found = find_symbols([name]).get(name, [])
+                known = self._symbols[name] = modules, tuple(each for each in found if each.kind in CODE)
+            return known[1]
 
     def module_handle(self, name: str) -> Handle:
         """A descriptor of a loaded module's BTF object (Linux 5.11; CAP_SYS_ADMIN). The caller closes it.

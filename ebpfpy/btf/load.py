@@ -6,12 +6,13 @@ import errno
 import os
 from typing import IO, TYPE_CHECKING, Final
 
-from ebpfpy.errors import NotFoundError, kernel_error
+from ebpfpy.errors import EbpfError, NotFoundError, kernel_error
 
 from .header import looks_like_btf
 from .loadedmodules import GONE, NO_BTF, SYSFS, module_name, why_no_types
 from .source import Source, contents, read_sysfs, read_sysfs_with_inode, unwrap
 from .spec import Spec
+from .types import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +122,23 @@ def load_kernel_module_spec(name: str, base: Spec | None = None, *, directory: s
 def has_module_types(kernel: Spec) -> bool:
     """Whether a kernel keeps the BTF of its modules (Linux 5.11): its own types tell of the structure for that."""
     return bool(kernel.ids_by_name(b"btf_module"))
+
+
+def looks_into_modules(kernel: Spec) -> bool:
+    """Whether a kernel takes the address of a module's function from that module (Linux 6.4).
+
+    Before commit 31bf1dbccfb0 ("bpf: Fix attaching fentry/fexit/fmod_ret/lsm to modules") it takes the first symbol of
+    that name anywhere. Since then a program remembers the module, in a member ``mod`` of struct bpf_prog_aux.
+    """
+    known = kernel.derived.get(looks_into_modules)
+    if known is None:
+        try:
+            members = kernel.type_by_name("bpf_prog_aux", Struct).members
+            known = any(member.name == "mod" for member in members)
+        except EbpfError:
+            known = False
+        kernel.derived[looks_into_modules] = known
+    return bool(known)
 
 
 def _read_module(name: str, path: str) -> tuple[bytes, int]:

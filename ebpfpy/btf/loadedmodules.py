@@ -104,6 +104,15 @@ def _listed(name: str) -> str | None:
     return None
 
 
+def loaded_names() -> frozenset[bytes]:
+    """The names of all modules, those without BTF included."""
+    try:
+        with open(LIST, "rb") as file:
+            return frozenset(line.partition(b" ")[0] for line in file)
+    except OSError:
+        return frozenset()
+
+
 def why_no_types(name: str) -> str:
     """Why a module has no types now, in words."""
     return {

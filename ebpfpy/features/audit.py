@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ebpfpy import btf
 from ebpfpy.btf.context import why_not_followed
 from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
-from ebpfpy.sys.kallsyms import PATH, Symbol, find_copies
+from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,8 +148,9 @@ def explain_target(
     live = kernel_types is None
     specs = _running_kernel(cache or btf.Cache()) if kernel_types is None else list(kernel_types)
     path = kallsyms if kallsyms is not None else PATH if live else None
-    every = [] if path is None else [symbol for symbol in find_copies(name, path=path) if symbol.kind in "tTwW"]
-    functions = [each for spec in specs for each in _functions(spec, name)]
+    every = [] if path is None else [symbol for symbol in find_copies(name, path=path) if symbol.kind in CODE]
+    anywhere = every
+    functions = [each for spec in specs for each in _functions(spec, name, module)]
     if module is not None:
         place = None if module == _VMLINUX else module
         functions = [each for each in functions if each.module == place]
@@ -157,6 +159,8 @@ def explain_target(
     blacklisted = _listed(name, [BLACKLIST]) if live else None
     known = path is not None
     refusals = _refusals(name, functions, every, traceable, symbols_known=known)
+    if specs and not looks_into_modules(specs[0]):
+        refusals |= _taken_for_others(name, refusals, anywhere)
     fentry: str | None = "BTF has no function of that name"
     if refusals:
         fentry = None if None in refusals.values() else next(iter(refusals.values()))
@@ -172,7 +176,7 @@ def _running_kernel(cache: btf.Cache) -> list[btf.Spec]:
     return [cache.kernel(), *cache.modules()]
 
 
-def _functions(spec: btf.Spec, name: str) -> list[Function]:
+def _functions(spec: btf.Spec, name: str, module: str | None) -> list[Function]:
     found = []
     label = spec.name.replace("-", "_") if spec.split else None
     try:
@@ -183,7 +187,8 @@ def _functions(spec: btf.Spec, name: str) -> list[Function]:
     except (BtfError, NotFoundError) as error:
         if not spec.split:
             raise
-        found.append(Function(label, 0, "", f"the module's BTF is malformed: {error}"))
+        if module == label:  # else nobody asked for it
+            found.append(Function(label, 0, "", f"the module's BTF is malformed: {error}"))
     return found
 
 
@@ -236,6 +241,15 @@ def _refusals(
             why = None
         found[place] = why
     return found
+
+
+def _taken_for_others(
+    name: str, refusals: dict[str | None, str | None], symbols: list[Symbol]
+) -> dict[str | None, str | None]:
+    """Functions of modules that a kernel before 6.4, which looks for the bare name, may take for another one."""
+    places = [_place(symbol.module) for symbol in _exact(name, symbols)]
+    why = f"this kernel looks for the bare name, which {', '.join(places)} have: Linux 6.4 looks into the module"
+    return {place: why for place, known in refusals.items() if place is not None and known is None and len(places) > 1}
 
 
 def _why_no_kprobe(name: str, symbols: list[Symbol], blacklisted: bool | None, *, symbols_known: bool) -> str | None:

@@ -15,6 +15,8 @@ from .link import Link
 if TYPE_CHECKING:
     from ebpfpy.loader import Program
 
+_OTHER_REASONS = frozenset({errno.EPERM, errno.EACCES, errno.ENOMEM, errno.E2BIG, errno.EMFILE, errno.ENFILE})
+
 
 def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
     """Attach a tracing or LSM program to its target (Linux 5.5; targets in modules 5.11; CAP_PERFMON).
@@ -50,9 +52,16 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
         else:
             fd = sys.raw_tracepoint_open(program, subject=text)
     except KernelError as error:
-        error.hint = error.hint or _hint(error, program)
+        error.hint = error.hint or _verdict(error, program) or _hint(error, program)
         raise
     return Link(fd, text)
+
+
+def _verdict(error: KernelError, program: Program) -> str | None:
+    """What is known against the function, where that can be the reason."""
+    from ebpfpy.loader.targetverdict import verdict
+
+    return None if error.errno in _OTHER_REASONS else verdict(program.spec, program.target)
 
 
 def _hint(error: KernelError, program: Program) -> str | None:

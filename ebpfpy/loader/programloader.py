@@ -25,7 +25,7 @@ from ebpfpy.errors import (
 )
 from ebpfpy.sys import AttachType, ProgramType
 
-from . import lacking, olderhelpers, structops, verifierlog
+from . import lacking, olderhelpers, structops, targetverdict, verifierlog
 from .contextargs import ContextArguments
 from .modulehandles import ModuleHandles
 from .program import Program
@@ -132,9 +132,11 @@ class ProgramLoader:
             fd, log = self._load_known(spec, wanted, fixups)
         except KernelError as error:
             blamed = self._modules.blame(error)
-            if blamed is None:
-                raise
-            raise self._gone(spec, target, *blamed) from error
+            if blamed is not None:
+                raise self._gone(spec, target, *blamed) from error
+            if target is not None and targetverdict.is_of_target(error, target):
+                error.hint = targetverdict.verdict(spec, target, self._cache) or error.hint
+            raise
         return Program(fd, spec, target, fixups, log)
 
     def _load_known(

@@ -15,7 +15,8 @@ searched here, which also tells what is wrong.
 Before Linux 6.4 (commit 31bf1dbccfb0, "bpf: Fix attaching fentry/fexit/fmod_ret/lsm to modules") the kernel takes the
 address of a module's function by the bare name, from the first symbol of that name anywhere: asked for
 ``ebpfpy_demo:version_proc_show`` it silently attaches to its own version_proc_show. Kernels with the repair have a
-member ``mod`` in struct bpf_prog_aux; on others a module's function is refused when something else has its name.
+member ``mod`` in struct bpf_prog_aux; on others a module's function is refused when something else has its name, be it
+something that has no BTF and that only /proc/kallsyms tells of.
 
 Module targets need Linux 5.11; a descriptor of the module's BTF object needs CAP_SYS_ADMIN.
 """
@@ -27,11 +28,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types
+from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types, looks_into_modules
 from ebpfpy.errors import (
     AmbiguousTargetError,
     BtfError,
     InputError,
+    KernelError,
     NotFoundError,
     TargetNotFoundError,
     UnsupportedError,
@@ -105,7 +107,8 @@ def find_target(
 
     Raises:
         TargetNotFoundError: nothing answers to the name.
-        AmbiguousTargetError: several functions do.
+        AmbiguousTargetError: several functions do; before Linux 6.4 also if another function that has no BTF has the
+            name of a module's.
         UnsupportedError: this kernel would attach to another function of the same name.
     """
     prefix, kind = _PREFIXES[attach_type]
@@ -115,7 +118,9 @@ def find_target(
     if quick is not None:
         answer = quick.find(wanted, kind, module, is_hook=bool(prefix))
         if answer is not None:
-            return AttachTarget(name, *answer)
+            target = AttachTarget(name, *answer)
+            _check_reachable(cache, target, wanted, kind)
+            return target
     if module is not None:
         target = _find_in_module(cache, prefix, kind, name, module)
         _check_reachable(cache, target, wanted, kind)
@@ -125,7 +130,9 @@ def find_target(
         found += _matches_in_modules(cache, wanted, kind, name)
     if not found:
         raise _nowhere(cache, prefix, kind, name)
-    return _one(found, name, None)
+    target = _one(found, name, None)
+    _check_reachable(cache, target, wanted, kind)
+    return target
 
 
 def _matches_in_modules(cache: btf.Cache, wanted: bytes, kind: Kind, name: str) -> list[AttachTarget]:
@@ -140,7 +147,7 @@ def _matches_in_modules(cache: btf.Cache, wanted: bytes, kind: Kind, name: str) 
 
 def _check_reachable(cache: btf.Cache, target: AttachTarget, wanted: bytes, kind: Kind) -> None:
     """Refuse a module's function that this kernel would mistake for another."""
-    if target.module is None or kind != Kind.FUNC or _looks_into_modules(cache.kernel()):
+    if target.module is None or kind != Kind.FUNC or looks_into_modules(cache.kernel()):
         return
     all_of_that_name = _matches(cache.kernel(), wanted, kind, target.name, None)
     all_of_that_name += _matches_in_modules(cache, wanted, kind, target.name)
@@ -152,16 +159,20 @@ def _check_reachable(cache: btf.Cache, target: AttachTarget, wanted: bytes, kind
             feature="attaching to a module's function whose name something else has too",
             minimum="6.4",
         )
-
-
-def _looks_into_modules(kernel: btf.Spec) -> bool:
-    """Whether the kernel takes the address of a module's function from that module."""
-    from ebpfpy import btf
-
     try:
-        return any(member.name == "mod" for member in kernel.type_by_name("bpf_prog_aux", btf.Struct).members)
-    except NotFoundError:
-        return False
+        symbols = cache.code_symbols(target.name)
+    except KernelError:
+        return
+    if len(symbols) > 1:
+        texts = tuple(f"{each.module or VMLINUX}:{each.name} at {each.address:#x}" for each in symbols)
+        raise AmbiguousTargetError(
+            f"{target}: this kernel finds functions by the bare name, and {len(texts)} have it: {', '.join(texts)};"
+            " Linux 6.4 looks into the module",
+            candidates=texts,
+            name=target.name,
+            module=target.module,
+            searched=tuple(sorted({each.module or VMLINUX for each in symbols})),
+        )
 
 
 def _find_in_module(cache: btf.Cache, prefix: str, kind: Kind, name: str, module: str) -> AttachTarget:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 PATH: Final = "/proc/kallsyms"
+CODE: Final = "tTwW"
+"""Kinds of symbols that are functions."""
 _MANY: Final = 32
 """From so many names on, all lines are looked at once instead of all text for each name."""
 _FUNCTIONS: Final = (b"t", b"T", b"w", b"W")

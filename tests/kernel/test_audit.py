@@ -88,7 +88,11 @@ def test_a_function_that_the_compiler_changed_is_recognised_before_the_kernel_re
     assert bool(described) == ("the compiler changed the function" in audit.fentry)
     assert audit.sections
     assert all(section.startswith(f"kprobe/{name}.") for section in audit.sections)
-    assert refusal(name, cache) is not None
+    why = refusal(name, cache)
+    assert why is not None
+    if described:  # the kernel got to refuse: the error has the audit's verdict, and what to do
+        assert audit.fentry in why
+        assert f'SEC("{audit.sections[0]}") can' in why
 
 
 def test_a_modules_function_is_found_once_the_module_is_there():

@@ -165,3 +165,29 @@ def test_the_command_refuses_symbols_without_types_and_two_modules(capsys):
     assert "--kallsyms belongs to the files of --btf" in capsys.readouterr().err
     assert main(["target", "a:f", "--module", "b"]) == 2
     assert "given twice" in capsys.readouterr().err
+
+
+def test_a_kernel_that_looks_for_bare_names_takes_a_modules_function_for_its_namesake(tmp_path):
+    older = next(REAL.parent.glob("6.1.*"))
+    kernel = btf.load_spec(older / "vmlinux.btf.xz")
+    specs = [kernel, btf.load_split_spec(older / "tun.btf.xz", kernel)]
+    path = tmp_path / "kallsyms"
+    path.write_text("ffffffffc0000000 t tun_chr_open\t[tun]\nffffffffc0100000 t tun_chr_open\t[other]\n")
+    audit = features.explain_target("tun_chr_open", "tun", kernel_types=specs, kallsyms=str(path))
+    assert audit.fentry is not None
+    assert "looks for the bare name, which module tun, module other have" in audit.fentry
+    path.write_text("ffffffffc0000000 t tun_chr_open\t[tun]\n")
+    assert features.explain_target("tun_chr_open", "tun", kernel_types=specs, kallsyms=str(path)).fentry is None
+
+
+def test_a_malformed_module_has_no_functions_for_those_who_ask_about_others(specs, tmp_path):
+    garbled = bytearray(specs[1].raw)
+    garbled[28:32] = b"\xff" * 4
+    broken = btf.Spec(bytes(garbled), specs[0], name="broken")
+    path = tmp_path / "kallsyms"
+    path.write_text("ffffffff81000000 T vfs_read\n")
+    audit = features.explain_target("vfs_read", kernel_types=[specs[0], broken], kallsyms=str(path))
+    assert [each.place for each in audit.functions] == ["vmlinux"]
+    assert audit.sections == ("fentry/vfs_read", "kprobe/vfs_read")
+    asked = features.explain_target("vfs_read", "broken", kernel_types=[specs[0], broken], kallsyms=str(path))
+    assert all("malformed" in each.problem for each in asked.functions)
