@@ -142,8 +142,9 @@ def load_types(
 def _forms(*, ask: bool) -> Iterator[btf.Feature]:
     """What to leave out, as long as the kernel refuses; `ask`: the kernel may be asked what it lacks."""
     missing = known_missing() if ask else None
-    if missing is None:
+    if not missing:  # not asked yet, or nothing
         yield btf.Feature(0)
+    if missing is None:
         missing = missing_features() if ask else btf.Feature(0)
     if missing:
         yield missing

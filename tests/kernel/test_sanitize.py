@@ -99,6 +99,17 @@ def test_an_objects_types_lose_only_what_the_kernel_lacks() -> None:
         }
 
 
+def test_a_kernel_that_has_been_asked_gets_names_as_they_are_if_it_takes_them() -> None:
+    asked = missing_features()
+    spec = ebpfpy.load_collection_spec(TESTDATA / "struct_ops.bpf.o")
+    assert spec.types is not None
+    types, _ = load_types(spec.types, name="struct_ops")
+    assert types is not None
+    with types.handle:
+        sections = {each.name for each in types.handle.spec() if isinstance(each, btf.Datasec)}
+    assert ("?.struct_ops.link" in sections) is (Feature.QMARK_DATASEC not in asked)
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_what_a_kernel_refuses_as_it_is_loads_once_it_is_sanitised(name: str) -> None:
     """Some objects have no kind that the oldest kernel lacks: those load as they are."""
