@@ -132,9 +132,13 @@ def looks_into_modules(kernel: Spec) -> bool:
     """
     known = kernel.derived.get(looks_into_modules)
     if known is None:
+        from .namesakes import members_by_bytes
+
         try:
-            members = kernel.type_by_name("bpf_prog_aux", Struct).members
-            known = any(member.name == "mod" for member in members)
+            names = members_by_bytes(kernel, b"bpf_prog_aux")
+            if names is None:
+                names = {member.name.encode() for member in kernel.type_by_name("bpf_prog_aux", Struct).members}
+            known = b"mod" in names
         except EbpfError:
             known = False
         kernel.derived[looks_into_modules] = known

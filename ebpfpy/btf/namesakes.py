@@ -17,7 +17,7 @@ from ebpfpy.errors import BtfError
 from ebpfpy.sys.memory import Memory
 
 from .header import native_words, read_header
-from .kinds import KIND_MASK, KIND_SHIFT
+from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,10 +51,37 @@ class _Blob:
             at = self._bytes.find(needle, at + 1, end)
         return found
 
-    def count(self, offset: int, kind: int) -> int:
+    def places(self, offset: int, kind: int) -> list[int]:
+        """The words where a record of a kind whose name is at an offset seems to start."""
         words = self.words
         places = self._types.words_equal(offset, 0, len(words) - 1)
-        return sum(words[at + 1] >> KIND_SHIFT & KIND_MASK == kind for at in places)
+        return [at for at in places if words[at + 1] >> KIND_SHIFT & KIND_MASK == kind]
+
+    def count(self, offset: int, kind: int) -> int:
+        return len(self.places(offset, kind))
+
+
+def members_by_bytes(spec: Spec, structure: bytes) -> set[bytes] | None:
+    """The names of a struct's members, without a walk to the struct.
+
+    Args:
+        spec: types that stand alone.
+        structure: the struct's name.
+
+    Returns:
+        None where not exactly one place looks like that struct: who needs an answer looks for the type itself.
+    """
+    blob = _Blob(spec.raw, spec._sections)
+    places = [at for offset in blob.offsets(structure) for at in blob.places(offset, Kind.STRUCT)]
+    if len(places) != 1:
+        return None
+    words, at = blob.words, places[0]
+    # u32 name, info, size; for each member u32 name, type, offset
+    names = words[at + 3 : at + 3 + 3 * (words[at + 1] & VLEN_MASK) : 3]
+    try:
+        return set(spec.strings_at(names))
+    except BtfError:
+        return None
 
 
 class Namesakes:

@@ -119,7 +119,7 @@ def find_target(
         answer = quick.find(wanted, kind, module, is_hook=bool(prefix))
         if answer is not None:
             target = AttachTarget(name, *answer)
-            _check_reachable(cache, target, wanted, kind)
+            _check_reachable(cache, target, wanted, kind, is_alone=True)
             return target
     if module is not None:
         target = _find_in_module(cache, prefix, kind, name, module)
@@ -145,12 +145,24 @@ def _matches_in_modules(cache: btf.Cache, wanted: bytes, kind: Kind, name: str) 
     return found
 
 
-def _check_reachable(cache: btf.Cache, target: AttachTarget, wanted: bytes, kind: Kind) -> None:
-    """Refuse a module's function that this kernel would mistake for another."""
+def _check_reachable(
+    cache: btf.Cache, target: AttachTarget, wanted: bytes, kind: Kind, *, is_alone: bool = False
+) -> None:
+    """Refuse a module's function that this kernel would mistake for another.
+
+    Args:
+        cache: the running kernel's types.
+        target: the function.
+        wanted: the name of its type.
+        kind: of its type.
+        is_alone: no other type has that name.
+    """
     if target.module is None or kind != Kind.FUNC or looks_into_modules(cache.kernel()):
         return
-    all_of_that_name = _matches(cache.kernel(), wanted, kind, target.name, None)
-    all_of_that_name += _matches_in_modules(cache, wanted, kind, target.name)
+    all_of_that_name: list[AttachTarget] = []
+    if not is_alone:
+        all_of_that_name += _matches(cache.kernel(), wanted, kind, target.name, None)
+        all_of_that_name += _matches_in_modules(cache, wanted, kind, target.name)
     others = [str(other) for other in all_of_that_name if other.module != target.module]
     if others:
         raise UnsupportedError(

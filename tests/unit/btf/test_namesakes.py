@@ -8,7 +8,8 @@ import pytest
 
 from ebpfpy import btf
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.btf.namesakes import Namesakes
+from ebpfpy.btf.load import looks_into_modules
+from ebpfpy.btf.namesakes import Namesakes, members_by_bytes
 
 KERNELS = Path(__file__).parents[3] / "testdata" / "btf"
 INT = btf.Int("int", 4, 1)
@@ -98,6 +99,32 @@ def test_a_module_that_cannot_be_read_or_understood_has_no_types(kernel: btf.Spe
     names = Namesakes(kernel, 1 << 20)
     names.follow({"gone": 1, "broken": 1}, reads)
     assert names.in_modules(b"a", Kind.FUNC) == {}
+
+
+def test_members_are_named_without_a_walk_where_one_struct_has_the_name() -> None:
+    builder = btf.Builder()
+    builder.add_all(
+        [
+            btf.Struct("one", 8, (btf.Member("a", INT), btf.Member("b", INT, 32))),
+            btf.Union("one", 4, (btf.Member("c", INT),)),
+            btf.Struct("two", 4, (btf.Member("d", INT),)),
+            btf.Struct("two", 8),
+        ]
+    )
+    spec = builder.spec()
+    assert members_by_bytes(spec, b"one") == {b"a", b"b"}
+    assert members_by_bytes(spec, b"two") is None
+    assert members_by_bytes(spec, b"three") is None
+    assert spec.walked == 0
+
+
+@pytest.mark.parametrize(("release", "looks"), [("6.1.0-56-amd64", False), ("6.12.117+deb12-amd64", True)], ids=str)
+def test_whether_a_kernel_looks_into_modules_costs_no_walk(release: str, looks: bool) -> None:
+    kernel = btf.load_spec(KERNELS / release / "vmlinux.btf.xz")
+    assert looks_into_modules(kernel) is looks
+    assert kernel.walked == 0
+    members = {member.name.encode() for member in kernel.type_by_name("bpf_prog_aux", btf.Struct).members}
+    assert members_by_bytes(kernel, b"bpf_prog_aux") == members
 
 
 @pytest.mark.parametrize("release", sorted(path.parent.name for path in KERNELS.glob("*/vmlinux.btf.xz")))
