@@ -5,11 +5,13 @@ import os
 import random
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from ebpfpy import btf
 from ebpfpy.btf.builder import Builder
+from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.errors import BtfError, InputError, KernelError, NotFoundError
 
 
@@ -166,3 +168,13 @@ def test_threads_see_only_whole_modules_while_others_load_and_unload_them(direct
         sys.setswitchinterval(before)
     assert failures == []
     assert answers[0] > 100
+
+
+@pytest.mark.parametrize(("release", "looks"), [("6.1.", False), ("6.12.", True)])
+def test_whether_a_kernel_looks_into_modules_is_told_without_a_walk(release, looks):
+    path = next((Path(__file__).parents[3] / "testdata" / "btf").glob(f"{release}*"))
+    kernel = btf.load_spec(path / "vmlinux.btf.xz")
+    assert looks_into_modules(kernel) is looks
+    assert kernel.walked == 0
+    members = {member.name for member in kernel.type_by_name("bpf_prog_aux", btf.Struct).members}
+    assert ("mod" in members) is looks
