@@ -25,7 +25,7 @@ from ebpfpy.errors import (
 )
 from ebpfpy.sys import AttachType, ProgramType
 
-from . import lacking, olderhelpers, structops, targetverdict, verifierlog
+from . import olderhelpers, structops, targetverdict, verifierlog
 from .contextargs import ContextArguments
 from .modulehandles import ModuleHandles
 from .program import Program
@@ -322,6 +322,8 @@ class ProgramLoader:
                 return fd, log if asked else ""
 
     def _refused(self, spec: ProgramSpec, error: KernelError, fixups: tuple[core.Fixup, ...]) -> EbpfError:
+        from . import lacking  # and with it all questions about features, which a load that succeeds does not ask
+
         log, poison = verifierlog.explain_poison(error.log, fixups)
         log, missing = verifierlog.explain_missing(log, self._externs.names, tuple(self._blueprints))
         why = verifierlog.poison_text(poison) if poison is not None else missing or verifierlog.reason(log)

@@ -48,6 +48,10 @@ def test_types_need_no_elf_library():
     assert not {name for name in loaded_by("import ebpfpy.btf, ebpfpy.core") if name.startswith("elftools")}
 
 
+def test_nothing_that_explains_a_refusal_is_loaded_before_there_is_one():
+    assert not {name for name in loaded_by("import ebpfpy.loader") if name.startswith("ebpfpy.features")}
+
+
 def test_reading_is_synchronous_until_asked_otherwise():
     assert "asyncio" not in loaded_by("import ebpfpy.ringbuf, ebpfpy.loader, ebpfpy.link")
 
