@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm, sys
 from ebpfpy.errors import InputError, KernelError, kernel_error
+from ebpfpy.sys.refusals import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from ebpfpy.asm import Instruction
     from ebpfpy.sys import MapType, ProgramType
 
-ENOTSUPP: Final = 524
-"""The kernel's own error number, which no C library knows."""
 NOWHERE: Final = 0x7FFFFFFF
 """A descriptor or interface that does not exist."""
 RETURN_0: Final = (asm.mov_imm(0, 0), asm.exit_())
@@ -120,6 +119,6 @@ def knows_link(ask: Callable[[], sys.Fd], *refusals: int) -> bool:
     code = refusal(ask)
     if code in (0, *refusals):
         return True
-    if code in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP):
+    if code in UNKNOWN:
         return False
     raise kernel_error(code, "BPF_LINK_CREATE", subject="probe", hint="this says nothing about the feature")

@@ -10,8 +10,9 @@ from ebpfpy import asm, sys
 from ebpfpy.asm import AluOp, AtomicOp, Instruction, JumpOp
 from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import ProgramType
+from ebpfpy.sys.refusals import ENOTSUPP
 
-from .asking import ENOTSUPP, RETURN_0, about
+from .asking import RETURN_0, about
 from .support import Support
 
 # a longer jump (which some stable kernels have without the rest), a move with sign, a swap of bytes

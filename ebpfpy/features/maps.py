@@ -10,8 +10,9 @@ from typing import Final
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import MapFlags, MapType, since
+from ebpfpy.sys.refusals import ENOTSUPP
 
-from .asking import ENOTSUPP, about, member_of, name_of, takes_map
+from .asking import about, member_of, name_of, takes_map
 from .support import Support
 
 _PAIR: Final = {"key_size": 4, "value_size": 4, "max_entries": 1}

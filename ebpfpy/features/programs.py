@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ebpfpy import asm
 from ebpfpy.errors import InputError, KernelError, UnsupportedError, kernel_error
 from ebpfpy.sys import AttachType, ProgramFlags, ProgramType, since
+from ebpfpy.sys.refusals import ENOTSUPP
 
-from .asking import ENOTSUPP, RETURN_0, about, member_of, name_of, verdict
+from .asking import RETURN_0, about, member_of, name_of, verdict
 from .support import Support
 from .types import have_btf
 

@@ -6,12 +6,12 @@ bpf_attach_type`` list what it was built from, whatever its version says.
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.features.attachtypes import enumerators
+from ebpfpy.sys.refusals import UNKNOWN
 from ebpfpy.sys.since import ATTACH_TYPES, LINK_TYPES
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
     from ebpfpy.loader import Program
     from ebpfpy.sys import AttachType, LinkType, ProgramType
-
-ENOTSUPP: Final = 524
-"""The kernel's own error number, which no C library knows."""
-_UNKNOWN: Final = frozenset((errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP))
 
 
 @contextmanager
@@ -55,7 +51,7 @@ def attaching(
         yield
     except KernelError as error:
         error.subject = error.subject or text
-        if error.errno in _UNKNOWN and (lacks(link_type, attach_type) or _denied(have)):
+        if error.errno in UNKNOWN and (lacks(link_type, attach_type) or _denied(have)):
             name, first = _feature(link_type, attach_type)
             raise missing(text, feature or name, minimum or first) from error
         error.hint = (hints or {}).get(error.errno or 0) or error.hint

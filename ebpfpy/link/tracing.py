@@ -9,6 +9,7 @@ from ebpfpy import sys
 from ebpfpy.btf.loadedmodules import is_still_loaded
 from ebpfpy.errors import InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import AttachType, ProgramType
+from ebpfpy.sys.refusals import ENOTSUPP
 
 from .link import Link
 
@@ -79,7 +80,7 @@ def _hint(error: KernelError, program: Program) -> str | None:
             return "the program was attached before: it can be attached only once, before Linux 5.13; load it again"
     if error.errno == errno.E2BIG:
         return "too many programs are attached to the function already"
-    if error.errno == 524:
+    if error.errno == ENOTSUPP:
         return "this kernel or machine cannot patch functions for tracing (no trampolines)"
     return None
 

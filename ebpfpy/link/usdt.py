@@ -17,7 +17,6 @@ Needs cookies, of perf events at least (Linux 5.15).
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 import threading
@@ -26,11 +25,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ebpfpy import features, sys
 from ebpfpy.errors import InputError, KernelError, TargetNotFoundError, UnsupportedError
 from ebpfpy.sys import AttachType, ProgramType
+from ebpfpy.sys.refusals import UNKNOWN
 
 from .events import link_event
 from .executable import Executable, find_binary
 from .link import Link
-from .refusal import ENOTSUPP, check_cookie, check_type, missing
+from .refusal import check_cookie, check_type, missing
 from .uprobe import open_uprobe
 from .usdtnotes import parse_arguments, probes
 
@@ -46,8 +46,6 @@ _MAP_NAME: Final = "__bpf_usdt_spec"  # of "__bpf_usdt_specs" the kernel keeps 1
 _MOST_ARGUMENTS: Final = 12
 _ARGUMENT = struct.Struct("=QIh?B")
 _TAIL = struct.Struct("=Qh")
-
-_NOT_AT_ONCE: Final = frozenset((errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP))
 
 _used: dict[int, set[int]] = {}  # by map id: the indices that links of this process have
 _lock = threading.Lock()
@@ -180,7 +178,7 @@ def _at_once(
     try:
         fd = sys.link_create(program, attach_type=AttachType.TRACE_UPROBE_MULTI, options=options)
     except KernelError as error:
-        if error.errno not in _NOT_AT_ONCE:
+        if error.errno not in UNKNOWN:
             error.subject = text
             raise
         return []

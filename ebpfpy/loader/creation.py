@@ -21,6 +21,7 @@ import attrs
 from ebpfpy import btf, sys
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
+from ebpfpy.sys.refusals import UNKNOWN
 
 from .map import Map
 
@@ -171,7 +172,7 @@ def _reason(spec: MapSpec, error: KernelError) -> str | None:
     if error.errno == errno.ENOMEM:
         entry = spec.key_size + spec.value_size
         return f"there is no memory for {real_max_entries(spec)} entries of {entry} bytes"
-    if error.errno not in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, 524):
+    if error.errno not in UNKNOWN:
         return None
     try:
         return _demand(spec) or _missing(spec)

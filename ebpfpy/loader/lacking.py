@@ -18,6 +18,7 @@ from ebpfpy import features, sys
 from ebpfpy.errors import EbpfError, KernelError, UnsupportedError
 from ebpfpy.features.asking import RETURN_0, verdict
 from ebpfpy.sys import ProgramFlags
+from ebpfpy.sys.refusals import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ebpfpy.elf.spec import ProgramSpec
     from ebpfpy.features import Support
 
-_UNKNOWN = frozenset({errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, 524})
 _MOST_INSNS = 1_000_000
 _OLD_MOST_INSNS = 4096
 _OPCODE = re.compile(r"unknown (?:opcode|insn|class)|uses reserved (?:fields|mode)|invalid BPF_(?:ATOMIC|LD|LDX|STX)")
@@ -46,7 +46,7 @@ def unnamed_reason(spec: ProgramSpec, error: KernelError, *, of_module: bool) ->
     Returns:
         One line, or None if the kernel has all that can be asked for.
     """
-    if error.errno not in _UNKNOWN:
+    if error.errno not in UNKNOWN:
         return None
     count = len(spec.code) // 8
     if error.errno == errno.E2BIG and count > _MOST_INSNS:

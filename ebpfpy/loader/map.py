@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError, UnsupportedError, kernel_error
 from ebpfpy.sys import MapFlags, MapType
+from ebpfpy.sys.refusals import ENOTSUPP
 
 from .codec import Codec, join_per_cpu, split_per_cpu
 
@@ -32,7 +33,6 @@ _OF_OBJECTS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
 _BATCH_BYTES = 4 << 20
-_ENOTSUPP = 524  # the kernel's own number, which no C library knows
 
 
 class Map(MutableMapping[Any, Any]):
@@ -230,7 +230,7 @@ class Map(MutableMapping[Any, Any]):
                 count = max(1, min(4096, self.max_entries, _BATCH_BYTES // max(1, sum(sizes))))
                 batches = list(sys.map_batches(self._fd, key_size=sizes[0], value_size=sizes[1], count=count))
             except KernelError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, _ENOTSUPP):
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
                     raise
             else:
                 for batch in batches:

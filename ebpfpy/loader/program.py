@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ebpfpy import sys
 from ebpfpy.errors import KernelError
 from ebpfpy.sys import ProgramType
+from ebpfpy.sys.refusals import ENOTSUPP
 
 if TYPE_CHECKING:
     import os
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _ON_CPU = 1  # BPF_F_TEST_RUN_ON_CPU
 _LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
-_ENOTSUPP = 524  # the kernel's own number, which no C library knows
 _ROOM = 512  # bytes by which a program may make a packet larger
 _CHANGED_IN_PLACE = frozenset(
     {ProgramType.SYSCALL, ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE, ProgramType.TRACING}
@@ -131,7 +131,7 @@ class Program:
             )
         except KernelError as error:
             error.subject = f"program {self.name}"
-            if error.errno == _ENOTSUPP:
+            if error.errno == ENOTSUPP:
                 error.hint = f"this kernel cannot run programs of type {self.type.name} by hand"
             raise
 

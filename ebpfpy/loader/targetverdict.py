@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.errors import EbpfError, VerifierError
 from ebpfpy.sys import AttachType
+from ebpfpy.sys.refusals import ENOTSUPP
 
 from .programtarget import ProgramTarget
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 _FUNCTIONS = frozenset(
     {AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT, AttachType.TRACE_FSESSION, AttachType.MODIFY_RETURN}
 )
-_ENOTSUPP = 524
-_OF_THE_TARGET = frozenset({errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENODEV, _ENOTSUPP})
+_OF_THE_TARGET = frozenset({errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENODEV, ENOTSUPP})
 
 
 def is_of_target(error: KernelError, target: AttachTarget) -> bool:

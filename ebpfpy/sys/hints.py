@@ -19,6 +19,7 @@ import errno
 from typing import Final
 
 from .enums import Command
+from .refusals import ENOTSUPP
 
 _CAPABILITIES: Final[dict[str, int]] = {
     "CAP_NET_ADMIN": 12,
@@ -49,8 +50,6 @@ _NEEDED: Final[dict[Command, tuple[tuple[str, ...], str]]] = {
     Command.PROG_BIND_MAP: (("CAP_BPF",), ""),
 }
 
-_ENOTSUPP: Final = 524  # the kernel's own number, which no C library knows
-
 _READ: Final = frozenset((Command.MAP_LOOKUP_ELEM, Command.MAP_GET_NEXT_KEY, Command.MAP_LOOKUP_BATCH))
 _WRITE: Final = frozenset(
     (
@@ -74,7 +73,7 @@ def hint_for(code: int, command: Command) -> str | None:
         return "this kernel has no bpf(2), or a seccomp filter hides it"
     if code == errno.E2BIG and command not in (Command.PROG_LOAD, Command.MAP_UPDATE_ELEM):
         return "this kernel does not know an attribute that was set"
-    if code == _ENOTSUPP:
+    if code == ENOTSUPP:
         return "this kernel does not support it"
     return None
 

@@ -16,6 +16,7 @@ from ebpfpy import asm, btf, sys
 from ebpfpy import features as ebpf_features
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.errors import KernelError, NotFoundError
+from ebpfpy.sys.refusals import ENOTSUPP
 
 _PSEUDO_BTF_ID = 3
 RETURN_0 = asm.encode([asm.mov_imm(0, 0), asm.exit_()], python.byteorder)
@@ -79,7 +80,7 @@ def no_fentry():
     except NotFoundError as error:
         return f"no types of this kernel: {error}"
     except KernelError as error:
-        name = "ENOTSUPP" if error.errno == 524 else errno.errorcode.get(error.errno, error.errno)
+        name = "ENOTSUPP" if error.errno == ENOTSUPP else errno.errorcode.get(error.errno, error.errno)
         return f"this kernel refuses fentry programs ({name})"
 
 
