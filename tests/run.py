@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
 PYTHON = sys.executable
 BIN = Path(sys.executable).parent
-KERNELS = ("6.1", "6.12")
+KERNELS = ("5.10", "6.1", "6.12", "7.2")
 MODULES = ("sch_ingress", "cls_bpf")
 """Modules that classic traffic control needs; what tests are about, they load themselves."""
 VM_SECONDS = 2000
@@ -41,7 +41,7 @@ class Step:
     needs: str = ""
     """Another step: when that one failed, this one cannot run."""
     guest: bool = False
-    """A virtual machine: it has one processor, so all of them run at the same time."""
+    """A virtual machine. All are started at the same time, and wait there until a processor is free for them."""
 
 
 @dataclass

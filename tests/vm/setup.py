@@ -14,13 +14,13 @@ from typing import Final
 from tests.vm import cache, kernels, kmod, tools
 from tests.vm.tools import SetupError
 
-DEFAULT: Final = ("6.1", "6.12")
+DEFAULT: Final = tuple(kernels.SERIES)
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm.setup", description="Prepare the test kernels.")
-    parser.add_argument("--kernel", action="append", help=f"series, repeatable (default: {' and '.join(DEFAULT)})")
+    parser.add_argument("--kernel", action="append", help=f"series, repeatable (default: {', '.join(DEFAULT)})")
     parser.add_argument("--refresh", action="store_true", help="look for newer kernels")
     options = parser.parse_args()
     absent = tools.missing((*tools.FOR_GUESTS, *tools.FOR_MODULES))
