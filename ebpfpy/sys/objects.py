@@ -6,7 +6,7 @@ import errno
 import os
 import struct
 from ctypes import addressof, c_char, c_uint32, sizeof
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ebpfpy.errors import InputError, KernelError
 
@@ -305,14 +305,7 @@ def prog_func_infos(fd: int | HasFileno) -> tuple[tuple[int, int], ...]:
 
     Instructions count in what the verifier left, as `prog_instructions` gives it.
     """
-    info = layout.ProgInfo()
-    _fill(fd, info)
-    count = info.nr_func_info
-    records = (c_char * (_FUNC_INFO.size * count))()
-    again = layout.ProgInfo(nr_func_info=count, func_info=addressof(records), func_info_rec_size=_FUNC_INFO.size)
-    if count:
-        _fill(fd, again)
-    return tuple(_FUNC_INFO.iter_unpack(records.raw[: _FUNC_INFO.size * again.nr_func_info]))
+    return _prog_records(fd, "func_info", _FUNC_INFO)
 
 
 def prog_line_infos(fd: int | HasFileno) -> tuple[tuple[int, int, int, int], ...]:
@@ -321,14 +314,20 @@ def prog_line_infos(fd: int | HasFileno) -> tuple[tuple[int, int, int, int], ...
     Returns:
         (instruction, file name, text of the line, line << 10 | column): offsets into the strings of the program's BTF.
     """
+    return _prog_records(fd, "line_info", _LINE_INFO)
+
+
+def _prog_records(fd: int | HasFileno, what: str, record: struct.Struct) -> tuple[Any, ...]:
+    """Records that the kernel has of a program, "func_info" or "line_info"."""
     info = layout.ProgInfo()
     _fill(fd, info)
-    count = info.nr_line_info
-    records = (c_char * (_LINE_INFO.size * count))()
-    again = layout.ProgInfo(nr_line_info=count, line_info=addressof(records), line_info_rec_size=_LINE_INFO.size)
-    if count:
-        _fill(fd, again)
-    return tuple(_LINE_INFO.iter_unpack(records.raw[: _LINE_INFO.size * again.nr_line_info]))
+    count = getattr(info, f"nr_{what}")
+    if not count:
+        return ()
+    records = (c_char * (record.size * count))()
+    again = layout.ProgInfo(**{f"nr_{what}": count, what: addressof(records), f"{what}_rec_size": record.size})
+    _fill(fd, again)
+    return tuple(record.iter_unpack(records.raw[: record.size * min(count, getattr(again, f"nr_{what}"))]))
 
 
 def btf_info(fd: int | HasFileno) -> BtfInfo:
