@@ -99,7 +99,6 @@ class Peer:
             pin_root: where maps are pinned that ask for it; None: they are not.
             sizes: other sizes of maps' values, by name.
             left_out: names of maps that are not made.
-            object_name: instead of the file's own.
 
         Raises:
             LibbpfError: libbpf or the kernel refused.
