@@ -223,10 +223,13 @@ class VariableSpec:
             count: elements, at least 1.
 
         Raises:
-            InputError: the variable is no array, or not the last one of its section: others lie behind it.
+            InputError: the variable is no array, or not the last one of its section: others lie behind it; or it cannot
+                have so many.
         """
         from ebpfpy import btf
 
+        if not isinstance(count, int):
+            raise InputError(f"variable {self.name}: a number of elements is an int, not {type(count).__name__}")
         array = btf.resolve(self.type) if self.type is not None else None
         if not isinstance(array, btf.Array) or not btf.sizeof(array.element):
             raise InputError(f"variable {self.name} is no array: it cannot be resized")

@@ -249,6 +249,9 @@ def test_the_array_at_the_end_of_a_section_is_resized_and_no_other_variable():
     for count in (0, -1, 1 << 30):
         with pytest.raises(InputError, match=f"cannot have {count} elements"):
             results.resize(count)
+    for what in ("3", 3.0, None):
+        with pytest.raises(InputError, match=f"a number of elements is an int, not {type(what).__name__}"):
+            results.resize(what)
 
 
 def test_setting_a_variable_changes_its_map_and_not_a_copy():
