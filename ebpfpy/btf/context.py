@@ -39,8 +39,9 @@ from .cformat import format_c
 from .cnames import KEYWORDS, KEYWORDS_C23, identifier
 from .kinds import Kind
 from .layout import resolve, sizeof
+from .names import encode_name
 from .same import same_type
-from .spec import Spec
+from .spec import Spec, spec_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +153,9 @@ def context_of(kernel_types: Spec | Iterable[Spec], section: str) -> Context:
         UnsupportedError: programs cannot attach to it, because of its arguments; the error says why.
         InputError: programs in that section have no such arguments.
     """
-    specs = [kernel_types] if isinstance(kernel_types, Spec) else list(kernel_types)
+    specs = [kernel_types] if isinstance(kernel_types, Spec) else spec_list(kernel_types)
+    if not isinstance(section, str):
+        raise InputError(f"a section's name is a string, not {section!r}")
     kind, slash, name = section.removeprefix("?").partition("/")
     base_kind = kind.partition(".")[0]
     if not slash or not name:
@@ -220,7 +223,7 @@ def _search(specs: Iterable[Spec], name: str, kind: Kind) -> list[tuple[Spec, t.
     found = []
     for spec in specs:
         try:
-            found += [(spec, spec.type_by_id(each)) for each in spec.ids_by_name(name.encode(), (kind,))]
+            found += [(spec, spec.type_by_id(each)) for each in spec.ids_by_name(encode_name(name), (kind,))]
         except (BtfError, NotFoundError):
             if not spec.split:
                 raise

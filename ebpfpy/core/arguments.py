@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kinds import MODIFIERS, Kind
+from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, NotFoundError
 
 from .rawtypes import raw_types
@@ -55,7 +56,7 @@ class Arguments:
 def _prototypes(spec: Spec, types: RawTypes, target: str) -> list[int]:
     """The one prototype that a target's name stands for, or none."""
     for form, kind in _TARGETS:
-        found = spec.ids_by_name(form.format(target).encode(), (kind,))
+        found = spec.ids_by_name(encode_name(form.format(target)), (kind,))
         if len(found) == 1:
             under = types.under(found[0])
             refers = under.value if under.kind in (Kind.FUNC, Kind.PTR) else 0

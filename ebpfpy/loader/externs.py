@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ebpfpy import btf, core, sys
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types
-from ebpfpy.btf.names import essential_name
+from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.elf.spec import ExternKind, MapSpec
 from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
 from ebpfpy.sys import MapFlags, MapType
@@ -169,7 +169,7 @@ class Externs:
         if extern.kind is ExternKind.KSYM and isinstance(btf.resolve(extern.type), btf.Void):
             return self._find_symbol(extern)
         kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
-        wanted = essential_name(extern.name).encode()
+        wanted = encode_name(essential_name(extern.name))
         mismatch: str | None = None
         specs = [self._cache.kernel(), *self._cache.modules()]
         for spec in specs:

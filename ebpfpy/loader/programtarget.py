@@ -15,6 +15,7 @@ import attrs
 
 from ebpfpy import btf, sys
 from ebpfpy.btf.kinds import Kind
+from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import AmbiguousTargetError, InputError, TargetNotFoundError
 from ebpfpy.sys import ProgramType
 
@@ -69,7 +70,7 @@ def find_in_program(spec: ProgramSpec) -> tuple[ProgramTarget, int]:
         raise TargetNotFoundError(f"{where} has no BTF, and so no functions by name: compile it with -g", name=name)
     with btf.Handle.from_id(info.btf_id) as handle:
         types = handle.spec()
-        ids = types.ids_by_name(name.encode(), (Kind.FUNC,))
+        ids = types.ids_by_name(encode_name(name), (Kind.FUNC,))
         if not ids:
             near = ", ".join(types.near_names(name))
             raise TargetNotFoundError(f"{where} has no function {name!r}{near and '; near: '}{near}", name=name)

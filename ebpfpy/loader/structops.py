@@ -23,7 +23,7 @@ import attrs
 
 from ebpfpy import btf
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.btf.names import essential_name
+from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError, TargetNotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def find_operations(cache: btf.Cache, name: str) -> Operations:
 
 
 def _in_spec(spec: btf.Spec, name: str) -> Operations | None:
-    for value_id in spec.ids_by_name((_PREFIX + name).encode(), (Kind.STRUCT,)):
+    for value_id in spec.ids_by_name(encode_name(_PREFIX + name), (Kind.STRUCT,)):
         value = spec.type_by_id(value_id)
         if not isinstance(value, btf.Struct):
             continue

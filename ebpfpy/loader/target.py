@@ -29,6 +29,7 @@ import attrs
 
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types, looks_into_modules
+from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import (
     AmbiguousTargetError,
     BtfError,
@@ -112,7 +113,7 @@ def find_target(
         UnsupportedError: this kernel would attach to another function of the same name.
     """
     prefix, kind = _PREFIXES[attach_type]
-    wanted = (prefix + name).encode()
+    wanted = encode_name(prefix + name)
     if not name:
         raise TargetNotFoundError("the section's name says no attach target", name=name, module=module)
     if quick is not None:
@@ -201,7 +202,7 @@ def _find_in_module(cache: btf.Cache, prefix: str, kind: Kind, name: str, module
                 f"{module}:{name}: {error}", name=name, module=module, searched=(module,)
             ) from None
         label = spec.name
-    found = _matches(spec, (prefix + name).encode(), kind, name, label)
+    found = _matches(spec, encode_name(prefix + name), kind, name, label)
     if not found:
         raise TargetNotFoundError(
             f"{module}:{name}: {module} has no {_thing(kind, name)}{_near(spec, prefix, name)}",

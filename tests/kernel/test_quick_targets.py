@@ -195,6 +195,8 @@ def test_what_the_kernel_does_not_find_is_looked_for_and_explained(searches):
             find_target(own, AttachType.TRACE_FENTRY, "do_nanoslep", quick=quick)
         with pytest.raises(TargetNotFoundError, match="no_such_module:do_nanosleep"):
             find_target(own, AttachType.TRACE_FENTRY, "do_nanosleep", "no_such_module", quick=quick)
+        with pytest.raises(TargetNotFoundError, match="no function"):
+            find_target(own, AttachType.TRACE_FENTRY, "\udc80", quick=quick)
 
 
 def test_where_the_kernel_may_not_be_asked_targets_are_found_as_before(cache):

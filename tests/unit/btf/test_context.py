@@ -206,3 +206,15 @@ def test_contexts_of_a_real_kernel_compile_and_every_argument_is_in_its_slot(com
     assert done.returncode == 0, done.stderr[:2000]
     assert written > 1400
     assert refused < 100
+
+
+@pytest.mark.parametrize("section", ["fentry/\udc80", "tp_btf/\udc80", "iter/\udc80", "struct_ops/\udc80:x"])
+def test_a_name_that_is_no_text_is_not_found(section):
+    with pytest.raises(TypeNotFoundError):
+        btf.context_of(types_of(("f", proto())), section)
+
+
+@pytest.mark.parametrize(("kernel", "section"), [([1], "fentry/f"), (None, "fentry/f"), ([], 7)])
+def test_what_is_no_types_or_no_section_is_an_input_error(kernel, section):
+    with pytest.raises(InputError):
+        btf.context_of(kernel, section)
