@@ -24,6 +24,8 @@ PACKAGES = {
     "binutils": "puts the BTF into our kernel module",
     "make": "builds our kernel module",
     "gcc-12": "compiles our kernel module",
+    "clang-19": "compiles what the differential tests compare",
+    "libbpf-dev": "has the headers of what they compile",
     "bc": "is used by the kernel's build",
     "flex": "is used by the kernel's build",
     "bison": "is used by the kernel's build",

@@ -14,6 +14,7 @@ from tests.differential import newlibbpf
 from tests.vm.tools import SetupError
 
 CLANG = "clang-19"
+INCLUDE = Path("/usr/include")
 
 ASK = """
 import ctypes, json, sys
@@ -60,10 +61,12 @@ json.dump([opened(path) for path in json.load(sys.stdin)], sys.stdout)
 
 
 def compiled(texts: dict[str, str], place: Path) -> dict[str, str]:
-    """Compile C texts: the paths of the objects, by the texts' names. Without a compiler the test is skipped."""
+    """Compile C texts: the paths of the objects, by the texts' names. Without compiler or headers a test is skipped."""
     if shutil.which(CLANG) is None:
         pytest.skip(f"{CLANG} is not installed")
-    multiarch = next(Path("/usr/include").glob("*-linux-gnu"), Path("/usr/include"))
+    if not (INCLUDE / "bpf" / "bpf_helpers.h").exists():
+        pytest.skip("bpf/bpf_helpers.h is missing (package libbpf-dev)")
+    multiarch = next(INCLUDE.glob("*-linux-gnu"), INCLUDE)
     paths = {}
     for number, (name, text) in enumerate(texts.items()):
         source, path = place / f"{number}.bpf.c", place / f"{number}.bpf.o"
