@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ebpfpy.sys.enums import AttachType, MapType, ProgramType
     from ebpfpy.sys.fd import HasFileno
 
+    from .members import Members
+
 ByteOrder = Literal["little", "big"]
 
 
@@ -151,6 +153,17 @@ class MapSpec:
             inner=None if self.inner is None else self.inner.copy(),
             slots=dict(self.slots),
         )
+
+    @property
+    def members(self) -> Members:
+        """The members of a struct_ops map's structure, by name, to be read and changed.
+
+        Raises:
+            InputError: a map of another type.
+        """
+        from .members import Members
+
+        return Members(self)
 
 
 @attrs.define

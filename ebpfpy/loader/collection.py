@@ -94,7 +94,7 @@ class Collection:
                 while_loading.enter_context(loader)
                 for name, program_spec in spec.programs.items():
                     if program_spec.autoload and self._is_wanted(program_spec):
-                        self.programs[name] = loader.load(program_spec)
+                        self.programs[name] = loader.load(structops.implementing(program_spec, spec.maps.values()))
             self._bind_constants()
             self._fill_program_arrays()
             descriptors = {name: program.fileno() for name, program in self.programs.items()}
@@ -184,11 +184,8 @@ class Collection:
                         each.update_bytes(index.to_bytes(each.spec.key_size, _sys.byteorder), _descriptor(program))
 
     def _is_wanted(self, program: ProgramSpec) -> bool:
-        """Not for a program all of whose struct_ops maps are left out."""
-        if program.type != ProgramType.STRUCT_OPS:
-            return True
-        users = [each for each in self.spec.maps.values() if program.name in each.slots.values()]
-        return not users or any(each.autocreate for each in users)
+        """Not for a struct_ops program that no structure which is made refers to any more."""
+        return program.type != ProgramType.STRUCT_OPS or structops.is_used(program, self.spec.maps.values())
 
     def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:
         if spec.types is None:

@@ -25,9 +25,10 @@ from ebpfpy import btf
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError, TargetNotFoundError, UnsupportedError
+from ebpfpy.sys.enums import MapType, ProgramType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.elf.spec import MapSpec, ProgramSpec
@@ -72,7 +73,8 @@ class Operations:
             if each.name == member:
                 return number
         raise TargetNotFoundError(
-            f"struct {self.name} of the running kernel has no member {member!r}",
+            f"struct {self.name} of {self.module or 'the running kernel'} has no member {member!r}: leave it empty,"
+            f' with spec.maps[NAME].members["{member}"] = None',
             name=f"{self.name}:{member}",
             module=self.module,
         )
@@ -94,7 +96,8 @@ def find_operations(cache: btf.Cache, name: str) -> Operations:
         if found is not None:
             return found
     raise TargetNotFoundError(
-        f"struct {name}: the running kernel has no struct {_PREFIX}{name}: it cannot be implemented by programs here",
+        f"struct {name}: the running kernel has no struct {_PREFIX}{name}, nor has any of the {len(specs) - 1} loaded"
+        " modules: it cannot be implemented by programs here. If it is a module's (Linux 6.9), load that module",
         name=name,
         searched=("vmlinux", *[spec.name for spec in specs[1:]]),
     )
@@ -112,6 +115,36 @@ def _in_spec(spec: btf.Spec, name: str) -> Operations | None:
                 type_id = spec.type_id(structure)
                 return Operations(name, structure, type_id, value, value_id, member.offset, module, spec.incarnation)
     return None
+
+
+def is_used(program: ProgramSpec, maps: Iterable[MapSpec]) -> bool:
+    """Whether a struct_ops program is to be loaded: some structure that is made refers to it.
+
+    One that was taken out of the structure it is for (``members["release"] = None``) is not; one that never was in any
+    is, so that the kernel's or our refusal says so.
+    """
+    users, siblings = [], []
+    for each in maps:
+        if each.type == MapType.STRUCT_OPS and each.value is not None:
+            if program.name in each.slots.values():
+                users.append(each)
+            elif essential_name(getattr(each.value, "name", "")) == program.attach_to.partition(":")[0]:
+                siblings.append(each)
+    return any(each.autocreate for each in users) if users else not siblings
+
+
+def implementing(program: ProgramSpec, maps: Iterable[MapSpec]) -> ProgramSpec:
+    """The program, told which member it implements if only the blueprint of a structure says so."""
+    if program.type != ProgramType.STRUCT_OPS or ":" in program.attach_to:
+        return program
+    for each in maps:
+        if each.type != MapType.STRUCT_OPS or not isinstance(each.value, btf.Struct) or not each.autocreate:
+            continue
+        for offset, name in each.slots.items():
+            member = next((member.name for member in each.value.members if member.offset == offset), "")
+            if name == program.name and member:
+                return attrs.evolve(program, attach_to=f"{essential_name(each.value.name)}:{member}")
+    return program
 
 
 def program_target(cache: btf.Cache, spec: ProgramSpec) -> tuple[Operations, int]:

@@ -6,13 +6,16 @@
  * own BTF. Its state is constant apart from `hits`, `mode`, `owner` and `history`, so a test knows what it
  * must read:
  *
- *	echo 21 > /proc/ebpfpy_demo	calls ebpfpy_demo_poke(state, 21), which returns 43
+ *	echo 21 > /proc/ebpfpy_demo	calls ebpfpy_demo_poke(state, 21), which returns 43; programs may go on from there
  *	cat /proc/ebpfpy_demo		the last value returned, and how often it was called
  */
 #include <linux/bpf.h>
+#include <linux/bpf_verifier.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/sched.h>
@@ -81,6 +84,9 @@ static struct ebpfpy_demo_state state = {
 static struct bictcp clash = { .ebpfpy_only = 0xb1c, .cnt = 5 };
 static int last;
 
+/* How often this processor was written from, counted from 4700 on: a variable that programs can read. */
+DEFINE_PER_CPU(int, ebpfpy_demo_writes) = 4700;
+
 /* Not static, so that nothing inlines or specialises them. */
 int ebpfpy_demo_poke(struct ebpfpy_demo_state *target, int value);
 int ebpfpy_demo_clash(struct bictcp *own, int value);
@@ -100,6 +106,8 @@ noinline int ebpfpy_demo_clash(struct bictcp *own, int value)
 	barrier();
 	return own->cnt;
 }
+
+#include "ops.h"
 
 /* A function whose name vmlinux has too (fs/proc/version.c): attaching by name has two places to go. */
 static noinline int version_proc_show(struct seq_file *file, void *unused)
@@ -165,8 +173,9 @@ static ssize_t ebpfpy_demo_write(struct file *file, const char __user *text, siz
 
 	if (error)
 		return error;
+	this_cpu_inc(ebpfpy_demo_writes);
 	state.history[state.hits % ARRAY_SIZE(state.history)] = value;
-	last = ebpfpy_demo_poke(&state, value);
+	last = ebpfpy_demo_apply(&state, ebpfpy_demo_poke(&state, value));
 	ebpfpy_demo_clash(&clash, value);
 	return size;
 }
@@ -187,6 +196,7 @@ static const struct proc_ops operations = {
 static int __init ebpfpy_demo_init(void)
 {
 	ebpfpy_demo_register_kfuncs();
+	ebpfpy_demo_register_ops();
 	return proc_create("ebpfpy_demo", 0600, NULL, &operations) ? 0 : -ENOMEM;
 }
 

@@ -140,6 +140,8 @@ def test_a_structure_that_the_kernel_does_not_have_is_named(spec):
 
 def test_a_struct_ops_program_that_no_structure_refers_to_says_so(spec):
     spec.programs["cc_init"].attach_to = ""
+    for each in ("by_map", "by_link"):
+        spec.maps[each].members["init"] = None
     with pytest.raises(TargetNotFoundError, match="program cc_init: no structure of the object refers to it"):
         ebpfpy.Collection(spec)
 
