@@ -161,6 +161,21 @@ class RecordReader(ABC, Generic[R]):
         """Whether `close` has been called."""
         return self._closed
 
+    def fileno(self) -> int:
+        """A descriptor that select(2), epoll(7) and the like call readable when there may be something to read.
+
+        For loops that wait for several things: when it is readable, call `poll(0)`, which may find nothing, until it
+        finds nothing. Still owned by the reader.
+
+        Raises:
+            ClosedError: the reader is closed.
+        """
+        return self._inside(self._descriptor_to_wait_for)
+
+    def _descriptor_to_wait_for(self) -> int:
+        self._check_open()
+        return self._epoll.fileno()
+
     def close(self) -> None:
         """Stop reading, wake who waits, and let go of the memory; harmless when done before.
 

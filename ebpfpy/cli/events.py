@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class EventPrinter:
-    """Makes lines of the records of one ring buffer.
+    """Makes lines of the records of one buffer.
 
     Args:
-        map_name: of the ring buffer.
+        map_name: of the buffer.
         kind: the type of its records, None for bytes.
         as_json: JSON instead of text.
     """
 
     def __init__(self, map_name: str, kind: btf.Type | None, *, as_json: bool) -> None:
-        self._map = map_name
+        self.map_name = map_name
         self._kind = kind
         self._name = type_name(kind) or None
         self._size = btf.sizeof(kind) if kind is not None else 0
@@ -50,14 +50,14 @@ class EventPrinter:
     def _text(self, value: Any, record: bytes, problem: str) -> str:
         if value is None:
             remark = f" ({problem})" if problem else ""
-            return printable(f"{self._map}: {record.hex(' ', 4)}{remark}")
+            return printable(f"{self.map_name}: {record.hex(' ', 4)}{remark}")
         fields = text_of(value)
-        return printable(f"{self._map}: {fields[1:-1] if isinstance(value, dict) else fields}")
+        return printable(f"{self.map_name}: {fields[1:-1] if isinstance(value, dict) else fields}")
 
     def _json(self, value: Any, record: bytes, problem: str) -> str:
         import json
 
-        line: dict[str, Any] = {"map": self._map, "type": self._name, "event": value}
+        line: dict[str, Any] = {"map": self.map_name, "type": self._name, "event": value}
         if value is None:
             line["bytes"] = record.hex()
         if problem:

@@ -1,9 +1,12 @@
-"""Load an object, attach each program to what its section names, and print the records of its ring buffers.
+"""Load an object, attach each program to what its section names, and print the records of its buffers.
 
 Runs until interrupted, or until --duration or --count is reached. Whatever ends it, everything is detached
 and closed. What was attached where goes to standard error, events go to standard output.
 
-The type of a ring buffer's records is found like this, first answer wins:
+Buffers are ring buffers and perf buffers (maps of type PERF_EVENT_ARRAY). Structures of functions (struct_ops) are
+attached, too.
+
+The type of a buffer's records is found like this, first answer wins:
   1. --event-type
   2. the value type in the map's definition
   3. a struct called MAP_event, event_MAP, or like the map without its plural s
@@ -27,22 +30,25 @@ from ebpfpy.cli.events import EventPrinter
 from ebpfpy.cli.eventtype import event_type
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_files
 from ebpfpy.cli.output import note
+from ebpfpy.cli.settings import add_set_option, apply_settings
 from ebpfpy.cli.status import OK, UsageError
 from ebpfpy.cli.typenames import type_name
-from ebpfpy.ringbuf import Reader
-from ebpfpy.sys.enums import MapType
+from ebpfpy.sys.enums import MapType, ProgramType
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
     from types import FrameType
 
+    from ebpfpy import perf, ringbuf
     from ebpfpy.elf import CollectionSpec
+    from ebpfpy.loader import Map
 
+_BUFFERS = (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
 _LONGEST = 1e9
 """Seconds, some thirty years: more than a timer takes."""
 _BATCH = 256
-"""Records taken from one ring buffer before the next one has its turn."""
+"""Records taken from one buffer before the next one has its turn."""
 _BUSY_PAUSE = 0.001
 """Seconds to wait for a record that its program has reserved and not yet handed over."""
 
@@ -53,11 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--program", action="append", default=[], metavar="NAME", help="only this program (repeatable; default: all)"
     )
-    parser.add_argument("--map", metavar="NAME", help="only this ring buffer's events (default: all ring buffers)")
+    parser.add_argument("--map", metavar="NAME", help="only this buffer's events (default: all buffers)")
     parser.add_argument("--event-type", metavar="NAME", help="type of the records, from the object's own BTF")
     parser.add_argument("--duration", type=_seconds, metavar="S", help="end after that many seconds")
     parser.add_argument("--count", type=_count, metavar="N", help="end after that many events")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line for each event")
+    add_set_option(parser)
     add_btf_option(parser, "the running kernel's own")
 
 
@@ -67,34 +74,46 @@ def run(options: argparse.Namespace) -> int:
     chosen = {program.name for program in select_programs(spec.programs, options.program)}
     for name in set(spec.programs) - chosen:
         del spec.programs[name]
+    apply_settings(spec, options.settings)
     printers, remarks = _printers(spec, options)
     how = ProgramOptions(kernel_types=types_of_files(options.btf)) if options.btf else ProgramOptions()
     with _terminated_cleanly(), ExitStack() as stack:
         collection = stack.enter_context(Collection(spec, CollectionOptions(programs=how)))
-        readers = [(stack.enter_context(Reader(collection.maps[name])), name) for name in printers]
+        readers = [(_reader(collection.maps[name], stack), printer) for name, printer in printers.items()]
         attached = 0
         for program in collection.programs.values():
+            if program.spec.type == ProgramType.STRUCT_OPS:
+                continue  # attached with the structure that it is in
             lnk = stack.enter_context(link.attach(program))
             note(f"attached {lnk.text}")
             attached += 1
+        for each in collection.maps.values():
+            if each.type == MapType.STRUCT_OPS:
+                note(f"attached {stack.enter_context(link.attach_struct_ops(each)).text}")
+                attached += 1
         if not attached:
             note("no program is attached: the object has none that loads by itself")
         for remark in [*remarks, *(f"note: {text}" for text in collection.notes)]:
             note(remark)
-        _print_events(
-            [(reader, collection.maps[name].fileno(), printers[name]) for reader, name in readers],
-            duration=options.duration,
-            count=options.count,
-        )
+        _print_events(readers, duration=options.duration, count=options.count)
     return OK
 
 
+def _reader(events: Map, stack: ExitStack) -> ringbuf.Reader | perf.Reader:
+    """A reader that is closed with the stack."""
+    from ebpfpy import perf, ringbuf
+
+    if events.type == MapType.RINGBUF:
+        return stack.enter_context(ringbuf.Reader(events))
+    return stack.enter_context(perf.Reader(events))
+
+
 def _printers(spec: CollectionSpec, options: argparse.Namespace) -> tuple[dict[str, EventPrinter], list[str]]:
-    """A printer for each ring buffer that is to be read, by the map's name; and what to say about them."""
-    rings = {name: each for name, each in spec.maps.items() if each.type == MapType.RINGBUF}
+    """A printer for each buffer that is to be read, by the map's name; and what to say about them."""
+    rings = {name: each for name, each in spec.maps.items() if each.type in _BUFFERS}
     if options.map is not None:
         if options.map not in rings:
-            raise UsageError(f"--map {options.map}: no such ring buffer; the object has {', '.join(rings) or 'none'}")
+            raise UsageError(f"--map {options.map}: no such buffer; the object has {', '.join(rings) or 'none'}")
         rings = {options.map: rings[options.map]}
     printers, remarks = {}, []
     for name, each in rings.items():
@@ -103,42 +122,52 @@ def _printers(spec: CollectionSpec, options: argparse.Namespace) -> tuple[dict[s
         remarks.append(f"events of map {name} are shown as {what}: {found.reason}")
         printers[name] = EventPrinter(name, found.type, as_json=options.json)
     if not rings:
-        remarks.append("the object has no ring buffer: its programs run, and nothing is printed")
+        remarks.append("the object has no ring buffer or perf buffer: its programs run, and nothing is printed")
     return printers, remarks
 
 
 def _print_events(
-    readers: list[tuple[Reader, int, EventPrinter]], *, duration: float | None, count: int | None
+    readers: list[tuple[ringbuf.Reader | perf.Reader, EventPrinter]], *, duration: float | None, count: int | None
 ) -> None:
     """Print events as they come until the time or their number is reached.
 
     Args:
-        readers: each with a descriptor that is readable when it has records, and its printer.
+        readers: each with its printer.
         duration: seconds, None for ever.
         count: events of all readers together, None for no limit.
     """
     end = None if duration is None else time.monotonic() + duration
     left = count
+    printed = 0
     with select.epoll() as epoll:
-        for _, descriptor, _ in readers:
-            epoll.register(descriptor, select.EPOLLIN)
+        for reader, _ in readers:
+            epoll.register(reader.fileno(), select.EPOLLIN)
         while left is None or left > 0:
             wait = None if end is None else end - time.monotonic()
             if wait is not None and wait <= 0:
                 return
-            if not epoll.poll(wait):
+            if not printed and not epoll.poll(wait):  # what was left behind by a limit is not announced again
                 continue
             printed = 0
-            for reader, _, printer in readers:
+            for reader, printer in readers:
                 limit = _BATCH if left is None else min(_BATCH, left)
                 records = reader.poll(0, limit=limit) if limit else []
-                sys.stdout.writelines(f"{printer.line(record)}\n" for record in records)
+                sys.stdout.writelines(f"{printer.line(_bytes(record, printer))}\n" for record in records)
                 printed += len(records)
                 if left is not None:
                     left -= len(records)
             sys.stdout.flush()
             if not printed:
                 time.sleep(_BUSY_PAUSE)
+
+
+def _bytes(record: bytes | perf.Record, printer: EventPrinter) -> bytes:
+    """What the program sent; what was lost before it is said."""
+    if isinstance(record, bytes):
+        return record
+    if record.lost:
+        note(f"{printer.map_name}: {record.lost} records of CPU {record.cpu} found no room")
+    return record.data
 
 
 @contextmanager

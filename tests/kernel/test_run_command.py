@@ -102,6 +102,33 @@ def test_events_are_printed_as_json_until_the_count_is_reached():
     assert "/bin/true" in {event["event"]["filename"] for event in events}
 
 
+def test_perf_buffers_are_printed_and_variables_are_set():
+    tool = TESTDATA / "tools" / "opensnoop.bpf.o"
+    with running(
+        tool, "--json", "--count", 2, "--set", f"only_pid={os.getpid()}", "--set", "only_failed=true"
+    ) as process:
+        wait_for(process, "struct event")
+        for name in ("/ebpfpy/one", "/ebpfpy/two"):
+            os.close(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
+            assert not os.path.exists(name)
+            with suppress(FileNotFoundError):
+                os.open(name, os.O_RDONLY)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    events = [json.loads(line)["event"] for line in out.splitlines()]
+    assert [(event["path"], event["pid"], event["result"]) for event in events] == [
+        ("/ebpfpy/one", os.getpid(), -2),
+        ("/ebpfpy/two", os.getpid(), -2),
+    ]
+
+
+def test_structures_of_functions_are_attached():
+    with running(TESTDATA / "struct_ops.bpf.o", "--duration", "0.2") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "attached map by_map to struct_ops" in err
+
+
 def test_duration_ends_it_and_one_program_can_be_chosen():
     with running(TESTDATA / "rawtp.bpf.o", "--duration", "0.2", "--program", "count_calls") as process:
         out, err = process.communicate(timeout=60)
