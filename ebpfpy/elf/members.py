@@ -45,7 +45,7 @@ class Members(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         kind, offset = self._find(name)
         if _is_function(kind):
-            return self._spec.slots.get(offset)
+            return self._spec.slots.get(offset) or None
         return btf.decode(kind, bytes(self._contents[offset : offset + btf.sizeof(kind)]))
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -62,9 +62,7 @@ class Members(Mapping[str, Any]):
                     f"map {self._spec.name}: {name} is a function: it takes the name of a program or None,"
                     f" not {type(value).__name__}"
                 )
-            self._spec.slots.pop(offset, None)
-            if value is not None:
-                self._spec.slots[offset] = value
+            self._spec.slots[offset] = value or ""  # nothing, and that on purpose: see `loader.structops.is_used`
             return
         data = value if isinstance(value, (bytes, bytearray, memoryview)) else btf.encode(kind, value)
         size = btf.sizeof(kind)

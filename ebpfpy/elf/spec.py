@@ -122,7 +122,7 @@ class MapSpec:
         data_section: the map holds a section of global variables.
         inner: what the maps inside are like, for maps of maps.
         slots: names of what is put in at load: of maps or programs by index; in a struct_ops map, of programs by the
-            byte offset of the member that they implement.
+            byte offset of the member that they implement, "" for a member that is to stay empty.
         autocreate: False for maps in sections with a leading "?": made only when set to True. Programs can be loaded
             without a map if their code that uses it is never reached, a constant being set so.
     """

@@ -120,17 +120,20 @@ def _in_spec(spec: btf.Spec, name: str) -> Operations | None:
 def is_used(program: ProgramSpec, maps: Iterable[MapSpec]) -> bool:
     """Whether a struct_ops program is to be loaded: some structure that is made refers to it.
 
-    One that was taken out of the structure it is for (``members["release"] = None``) is not; one that never was in any
-    is, so that the kernel's or our refusal says so.
+    One whose place in a structure was given to nobody or to another (``members["release"] = None``) is not. One that
+    never was in any is, so that the refusal says so.
     """
-    users, siblings = [], []
+    structure, _, member = program.attach_to.partition(":")
+    replaced = False
+    users = []
     for each in maps:
-        if each.type == MapType.STRUCT_OPS and each.value is not None:
-            if program.name in each.slots.values():
-                users.append(each)
-            elif essential_name(getattr(each.value, "name", "")) == program.attach_to.partition(":")[0]:
-                siblings.append(each)
-    return any(each.autocreate for each in users) if users else not siblings
+        if each.type != MapType.STRUCT_OPS or not isinstance(each.value, btf.Struct):
+            continue
+        if program.name in each.slots.values():
+            users.append(each)
+        elif essential_name(each.value.name) == structure:
+            replaced |= any(own.offset in each.slots for own in each.value.members if own.name == member)
+    return any(each.autocreate for each in users) if users else not replaced
 
 
 def implementing(program: ProgramSpec, maps: Iterable[MapSpec]) -> ProgramSpec:
@@ -183,6 +186,8 @@ def kernel_value(spec: MapSpec, operations: Operations, programs: Mapping[str, i
     members = {member.offset: member.name for member in spec.value.members}
     theirs = {member.name: member for member in operations.structure.members}
     for offset, program in spec.slots.items():
+        if not program:
+            continue
         name = members.get(offset, "")
         there = theirs.get(name)
         pointer = btf.resolve(there.type) if there is not None else None

@@ -77,6 +77,8 @@ def has(feature, types):
             return bool(kernel.string_offsets(b"BPF_STRUCT_OPS"))  # the attach type
         case "structs as arguments":
             return machine.no_structs_as_arguments() is None
+        case "structures of modules":
+            return any(each.ids_by_name(b"bpf_struct_ops_ebpfpy_demo_ops", (Kind.STRUCT,)) for each in types[1:])
         case "sleepable uprobes":
             return sleeps_in_uprobes()
     raise LookupError(f"no test knows the feature {feature!r}")
