@@ -16,7 +16,12 @@ struct nf_conn {
 	unsigned long status;
 } KERNEL_TYPE;
 
-struct nf_conn___init;
+/* A name of the kernel's own: a connection that is not inserted yet. A mere declaration would not do: what the object says
+ * of functions is compared with what the kernel says, and there it is a structure.
+ */
+struct nf_conn___init {
+	unsigned long status;
+};
 
 /* The first 12 bytes, which all kernels take. */
 struct bpf_ct_opts {

@@ -30,14 +30,15 @@ OBJECTS = sorted(
     str(path.relative_to(TESTDATA))
     for pattern in ("*-clang14-el.o", "*.bpf.o", "tools/*.bpf.o")
     for path in TESTDATA.glob(pattern)
-    if path.name not in ("legacy_maps.bpf.o", "map_numbers.bpf.o")  # nobody opens the one, only ebpfpy the other
+    # nobody opens the first, only ebpfpy the second; in the third structures in structures have other members than the
+    # module's, which libbpf copies as they are and ebpfpy member by member
+    if path.name not in ("legacy_maps.bpf.o", "map_numbers.bpf.o", "module_ops.bpf.o")
 )
 MODULES = {
     "tools/conntrack": ["nf_conntrack"],
     "kfunc_demo": [modules.DEMO],
     "contexts": [modules.DEMO],
     "kmod_demo": [modules.DEMO],
-    "module_ops": [modules.DEMO],
     "together": [modules.DEMO, "nf_conntrack"],
     "namesakes": ["e1000", "e1000e"],
 }
