@@ -39,7 +39,6 @@ MODULES = {
     "kfunc_demo": [modules.DEMO],
     "contexts": [modules.DEMO],
     "kmod_demo": [modules.DEMO],
-    "together": [modules.DEMO, "nf_conntrack"],
     "namesakes": ["e1000", "e1000e"],
 }
 """Modules that an object needs and does not name."""
