@@ -24,7 +24,7 @@ from .objectfile import (
     SECTION_PROGBITS,
     open_object,
 )
-from .sections import NOT_YET, match
+from .sections import match
 from .spec import CollectionSpec, ExternSpec, MapSpec, ProgramSpec, ReferenceKind, VariableSpec
 from .structops import implement, is_struct_ops, struct_ops_maps
 from .variables import ARENA_DATA, data_map, is_arena_data, is_data, read_variables
@@ -225,9 +225,8 @@ def _program(
         line_infos=linked.line_infos,
     )
     if meaning is None:
-        head = section.removeprefix("?").partition("/")[0].removesuffix(".s")
-        why = "is not supported yet" if head in NOT_YET else "is not a name that says what its programs are"
-        notes.append(f"section {section} of program {function.name} {why}: its type is unspecified")
+        why = "is not a name that says what its programs are: its type is unspecified"
+        notes.append(f"section {section} of program {function.name} {why}")
     else:
         spec.type = meaning.kind.type
         spec.attach_type = meaning.kind.attach_type

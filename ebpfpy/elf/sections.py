@@ -114,6 +114,12 @@ _ROWS: tuple[tuple[str, P, A | None, int], ...] = (
     ("fexit.s+", P.TRACING, A.TRACE_FEXIT, SLEEPABLE),
     ("fsession+", P.TRACING, A.TRACE_FSESSION, 0),
     ("fsession.s+", P.TRACING, A.TRACE_FSESSION, SLEEPABLE),
+    ("fentry.multi+", P.TRACING, A.TRACE_FENTRY_MULTI, 0),
+    ("fentry.multi.s+", P.TRACING, A.TRACE_FENTRY_MULTI, SLEEPABLE),
+    ("fexit.multi+", P.TRACING, A.TRACE_FEXIT_MULTI, 0),
+    ("fexit.multi.s+", P.TRACING, A.TRACE_FEXIT_MULTI, SLEEPABLE),
+    ("fsession.multi+", P.TRACING, A.TRACE_FSESSION_MULTI, 0),
+    ("fsession.multi.s+", P.TRACING, A.TRACE_FSESSION_MULTI, SLEEPABLE),
     ("fmod_ret+", P.TRACING, A.MODIFY_RETURN, 0),
     ("fmod_ret.s+", P.TRACING, A.MODIFY_RETURN, SLEEPABLE),
     ("freplace+", P.EXT, None, 0),
@@ -177,10 +183,9 @@ _ROWS: tuple[tuple[str, P, A | None, int], ...] = (
     ("netfilter", P.NETFILTER, A.NETFILTER, 0),
 )
 
-_MODULE_ATTACH_TYPES = frozenset({A.TRACE_FENTRY, A.TRACE_FEXIT, A.TRACE_FSESSION, A.MODIFY_RETURN})
-
-NOT_YET = ("fentry.multi", "fexit.multi", "fsession.multi")
-"""Known to newer kernels and libbpf; their programs load as UNSPEC, with a note."""
+MULTI = frozenset({A.TRACE_FENTRY_MULTI, A.TRACE_FEXIT_MULTI, A.TRACE_FSESSION_MULTI})
+"""Attach types of tracing programs that are loaded for no function, and attached to many."""
+_MODULE_ATTACH_TYPES = MULTI | {A.TRACE_FENTRY, A.TRACE_FEXIT, A.TRACE_FSESSION, A.MODIFY_RETURN}
 
 TABLE: tuple[SectionKind, ...] = tuple(
     SectionKind(

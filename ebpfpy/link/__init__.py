@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .tcx import attach_netkit, attach_tcx, attached_programs
     from .tracepoint import attach_tracepoint
     from .tracing import attach_raw_tracepoint, attach_tracing
+    from .tracingmulti import attach_tracing_multi
     from .uprobe import attach_uprobe, attach_uretprobe
     from .uprobemulti import attach_uprobe_multi, attach_uretprobe_multi
     from .usdt import UsdtLink, attach_usdt
@@ -70,6 +71,7 @@ __all__ = [
     "attach_tcx",
     "attach_tracepoint",
     "attach_tracing",
+    "attach_tracing_multi",
     "attach_uprobe",
     "attach_uprobe_multi",
     "attach_uretprobe",
@@ -96,6 +98,7 @@ __getattr__ = names_of(
         "tracepoint",
         "uprobe",
         "kprobemulti",
+        "tracingmulti",
         "uprobemulti",
         "usdt",
         "iterator",

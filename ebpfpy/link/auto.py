@@ -47,6 +47,10 @@ _TRACING: Final = frozenset(
     }
 )
 
+_MULTI: Final = frozenset(
+    {AttachType.TRACE_FENTRY_MULTI, AttachType.TRACE_FEXIT_MULTI, AttachType.TRACE_FSESSION_MULTI}
+)
+
 _CGROUP: Final = "link.attach_cgroup(program, cgroup)"
 _ROUTE: Final = "pin it, and let `ip route ... encap bpf` use it"
 _REMEDIES: Final[dict[int, str]] = {
@@ -86,6 +90,7 @@ def attach(program: Program) -> Link:
     ============================================  ===========================================================
     ``fentry/FUNC``, ``fexit``, ``fsession`` ...   a function of the kernel or of any loaded module
     ``fentry/MODULE:FUNC``                        a function of that module (``vmlinux``: of the kernel itself)
+    ``fentry.multi/PATTERN`` and its kin          all functions of the kernel whose names match
     ``lsm/HOOK``                                  a security hook
     ``tp_btf/NAME``, ``raw_tp/NAME``              a tracepoint, with typed or raw arguments
     ``tp/CATEGORY/NAME``                          a tracepoint, with its record
@@ -127,6 +132,8 @@ def _place(section: str, kind: ProgramType, attach_type: AttachType | None) -> t
     """Module and function for a program."""
     if kind in (ProgramType.TRACING, ProgramType.LSM) and attach_type in _TRACING:
         return "tracing", "attach_tracing"
+    if kind == ProgramType.TRACING and attach_type in _MULTI:
+        return "tracingmulti", "attach_tracing_multi"
     if kind in (ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE):
         return "tracing", "attach_raw_tracepoint"
     if kind not in (ProgramType.KPROBE, ProgramType.TRACEPOINT, ProgramType.TRACING, ProgramType.EXT):

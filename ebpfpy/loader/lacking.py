@@ -32,6 +32,7 @@ _OPCODE = re.compile(r"unknown (?:opcode|insn|class)|uses reserved (?:fields|mod
 _LOOP = re.compile(r"back-edge from insn")
 _TOO_LARGE = re.compile(r"BPF program is too large\. Processed (\d+) insn")
 _NO_ADDRESS = re.compile(r"failed to find the address for kernel symbol")
+_NO_TARGET = "Tracing programs must provide btf_id"
 _NOT_ALLOWED = re.compile(r"calling kernel function (\S+) is not allowed")
 
 
@@ -79,8 +80,10 @@ def _misfit(spec: ProgramSpec) -> str | None:
     return None
 
 
-def verifier_reason(log: str) -> str | None:
+def verifier_reason(log: str, spec: ProgramSpec) -> str | None:
     """What this kernel lacks for a program that the verifier complained about; None if it seems to lack nothing."""
+    if _NO_TARGET in log and spec.attach_type:  # so it takes an attach type that it does not know
+        return _first_missing(iter([features.have_attach_type(spec.attach_type)]))
     if _OPCODE.search(log):
         text = _first_missing(_instructions())
         return text and f"{text}; or compile with a lower -mcpu"

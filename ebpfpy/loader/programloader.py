@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ebpfpy import core, sys
+from ebpfpy.elf.sections import MULTI
 from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import (
     EbpfError,
@@ -30,7 +31,7 @@ from .contextargs import ContextArguments
 from .modulehandles import ModuleHandles
 from .program import Program
 from .programtarget import find_in_program
-from .quicktarget import QuickTargets
+from .quicktarget import VMLINUX, QuickTargets
 from .target import AttachTarget, find_target, needs_target
 
 if TYPE_CHECKING:
@@ -189,6 +190,14 @@ class ProgramLoader:
             assert spec.attach_type is not None
             target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module, quick=self._quick)
             return target, {"expected_attach_type": expected, **self._in_kernel(spec, target)}
+        if spec.attach_type in MULTI and spec.attach_module not in (None, VMLINUX):
+            try:
+                module_fd = self._modules.fd(spec.attach_module or "", None)
+            except NotFoundError as error:
+                raise TargetNotFoundError(
+                    f"program {spec.name}: {error}", name=spec.attach_to, module=spec.attach_module
+                ) from None
+            return None, {"expected_attach_type": expected, "attach_btf_obj_fd": module_fd}
         if not expected and spec.type == ProgramType.KPROBE and _is_static_probe(spec.section):
             expected = _static_probe_type()
         return None, {"expected_attach_type": expected}
@@ -336,7 +345,7 @@ class ProgramLoader:
             program=spec.name,
             log=log,
             reason=why,
-            hint=verifierlog.hint(log, spec) or lacking.verifier_reason(log) or error.hint,
+            hint=verifierlog.hint(log, spec) or lacking.verifier_reason(log, spec) or error.hint,
         )
         types = self._types.spec if self._types is not None else None
         refused.source_line = verifierlog.source_line(log, spec, types)

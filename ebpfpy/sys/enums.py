@@ -201,6 +201,9 @@ class AttachType(IntEnum):
     TRACE_KPROBE_SESSION = 56
     TRACE_UPROBE_SESSION = 57
     TRACE_FSESSION = 58
+    TRACE_FENTRY_MULTI = 59
+    TRACE_FEXIT_MULTI = 60
+    TRACE_FSESSION_MULTI = 61
 
 
 class LinkType(IntEnum):
@@ -221,6 +224,7 @@ class LinkType(IntEnum):
     UPROBE_MULTI = 12
     NETKIT = 13
     SOCKMAP = 14
+    TRACING_MULTI = 15
 
 
 class MapFlags(IntFlag):

@@ -254,6 +254,12 @@ class LinkUprobeMulti(Structure):
     )
 
 
+class LinkTracingMulti(Structure):
+    """The part of BPF_LINK_CREATE for fentry.multi and its kin; `ids` and `cookies` are addresses of arrays."""
+
+    _fields_ = (("ids", c_uint64), ("cookies", c_uint64), ("cnt", c_uint32))
+
+
 class _LinkOptions(Union):
     _anonymous_ = ("_iter",)
     _fields_ = (
@@ -267,6 +273,7 @@ class _LinkOptions(Union):
         ("netkit", LinkRelative),
         ("cgroup", LinkRelative),
         ("uprobe_multi", LinkUprobeMulti),
+        ("tracing_multi", LinkTracingMulti),
     )
 
 

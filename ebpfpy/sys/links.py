@@ -59,6 +59,13 @@ class UprobeMultiOptions(NamedTuple):
     flags: int = 0
 
 
+class TracingMultiOptions(NamedTuple):
+    """fentry.multi and its kin (7.2): type `ids` of functions; `cookies` one for each, or none."""
+
+    ids: Sequence[int]
+    cookies: Sequence[int] = ()
+
+
 class NetfilterOptions(NamedTuple):
     """netfilter (6.4): protocol family, hook and priority."""
 
@@ -81,6 +88,7 @@ LinkOptions = (
     | IterOptions
     | KprobeMultiOptions
     | UprobeMultiOptions
+    | TracingMultiOptions
     | NetfilterOptions
     | RelativeOptions
 )
@@ -157,6 +165,13 @@ def _fill(attr: LinkCreate, options: LinkOptions | None) -> list[object]:
         _fill_kprobe_multi(attr.kprobe_multi, options, keep)
     elif isinstance(options, UprobeMultiOptions):
         _fill_uprobe_multi(attr.uprobe_multi, options, keep)
+    elif isinstance(options, TracingMultiOptions):
+        part = attr.tracing_multi
+        part.cnt = len(options.ids)
+        part.ids = _words(array("I", options.ids), keep)
+        if options.cookies:
+            _same_length("fentry.multi", part.cnt, options.cookies)
+            part.cookies = _words(array("Q", options.cookies), keep)
     elif isinstance(options, NetfilterOptions):
         attr.netfilter.pf = options.pf
         attr.netfilter.hooknum = options.hooknum

@@ -164,6 +164,10 @@ ATTACH_TYPES: Final[dict[int, str]] = {
     _A.NETKIT_PEER: "6.7",
     _A.TRACE_KPROBE_SESSION: "6.10",
     _A.TRACE_UPROBE_SESSION: "6.13",
+    _A.TRACE_FSESSION: "7.0",
+    _A.TRACE_FENTRY_MULTI: "7.2",
+    _A.TRACE_FEXIT_MULTI: "7.2",
+    _A.TRACE_FSESSION_MULTI: "7.2",
 }
 
 PROGRAM_FLAGS: Final[dict[int, str]] = {ProgramFlags.SLEEPABLE: "5.10", ProgramFlags.XDP_HAS_FRAGS: "5.18"}
@@ -181,6 +185,7 @@ LINK_TYPES: Final[dict[int, str]] = {
     LinkType.NETFILTER: "6.4",
     LinkType.TCX: "6.6",
     LinkType.UPROBE_MULTI: "6.6",
+    LinkType.TRACING_MULTI: "7.2",
     LinkType.NETKIT: "6.7",
     LinkType.SOCKMAP: "6.10",
 }

@@ -24,6 +24,9 @@ CASES = [
     ("fexit.s/vfs_read", "TRACING", "TRACE_FEXIT", ProgramFlags.SLEEPABLE, "vfs_read", None),
     ("fmod_ret/m:f", "TRACING", "MODIFY_RETURN", 0, "f", "m"),
     ("fsession/m:f", "TRACING", "TRACE_FSESSION", 0, "f", "m"),
+    ("fentry.multi/vfs_*", "TRACING", "TRACE_FENTRY_MULTI", 0, "vfs_*", None),
+    ("fexit.multi.s/tun:tun_*", "TRACING", "TRACE_FEXIT_MULTI", ProgramFlags.SLEEPABLE, "tun_*", "tun"),
+    ("fsession.multi/f", "TRACING", "TRACE_FSESSION_MULTI", 0, "f", None),
     (
         "uprobe.session.s/libc.so.6:get*",
         "KPROBE",

@@ -1,0 +1,134 @@
+"""fentry.multi, fexit.multi and fsession.multi: one link at many functions, by their types (Linux 7.2).
+
+Such a program is loaded for no function: its context is what every function has, six arguments as plain numbers, which
+``bpf_get_func_arg()`` reads, and whatever the verifier can tell of them is nothing. Attached, it runs at all the
+functions whose type ids the link was given. They all lie in one BTF: the kernel's, or that of the module that the
+program was loaded with (``fentry.multi/MODULE:PATTERN``).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from ebpfpy import btf, sys
+from ebpfpy.btf.context import why_not_followed
+from ebpfpy.errors import InputError, TargetNotFoundError, UnsupportedError
+from ebpfpy.sys import AttachType, LinkType, ProgramType
+
+from .link import Link
+from .refusal import attaching, check_cookie, check_type
+from .symbols import matching, traceable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ebpfpy.loader import Program
+
+_KINDS: Final = {
+    AttachType.TRACE_FENTRY_MULTI: "fentry.multi",
+    AttachType.TRACE_FEXIT_MULTI: "fexit.multi",
+    AttachType.TRACE_FSESSION_MULTI: "fsession.multi",
+}
+_HINTS: Final = {
+    errno.ENOENT: "one of the functions cannot be traced",
+    errno.EINVAL: "one of the functions cannot be traced, or is given twice",
+    errno.EBUSY: "one of the functions is already patched by something else",
+}
+
+
+def attach_tracing_multi(
+    program: Program,
+    pattern: str | None = None,
+    *,
+    functions: Sequence[str] = (),
+    cookies: Sequence[int] = (),
+    types: btf.Spec | None = None,
+) -> Link:
+    """Attach a program to many functions at once (Linux 7.2; CAP_PERFMON).
+
+    Args:
+        program: of a section fentry.multi, fexit.multi or fsession.multi.
+        pattern: all functions with such a name that can be traced: ``*`` stands for any characters, ``?`` for one.
+            None: what the program's section says, unless functions are given.
+        functions: instead, the functions' names.
+        cookies: one for each of `functions`: what bpf_get_attach_cookie() returns there.
+        types: of the running kernel, or of the module that the program was loaded with; read if they are not at hand.
+
+    Returns:
+        The link; the caller closes it.
+
+    Raises:
+        TargetNotFoundError: nothing matches, or there is no such function, or several of that name.
+        InputError: a pattern and functions; cookies without functions, or of another number.
+        UnsupportedError: the kernel has no such links; or tracefs, which lists what can be traced, is not mounted.
+        KernelError: the kernel refused.
+    """
+    check_type(program, "fentry.multi, fexit.multi and fsession.multi", ProgramType.TRACING)
+    attach_type = program.spec.attach_type
+    if attach_type not in _KINDS:
+        raise InputError(f"program {program.name} ({program.spec.section}) is not for many functions")
+    if pattern and functions:
+        raise InputError(f"program {program.name}: give a pattern, or functions")
+    if cookies and len(cookies) != len(functions):
+        raise InputError(f"program {program.name}: {len(cookies)} cookies for {len(functions)} functions")
+    for cookie in cookies:
+        check_cookie(cookie)
+    module = program.spec.attach_module
+    kind = _KINDS[attach_type]
+    spec = types if types is not None else _types(module)
+    if functions:
+        ids = [_id_of(spec, name, program) for name in functions]
+        what = functions[0] if len(functions) == 1 else f"{len(functions)} functions"
+    else:
+        what = pattern or program.spec.attach_to
+        if not what:
+            raise InputError(
+                f"program {program.name}: section {program.spec.section!r} names no function:"
+                " use link.attach_tracing_multi(program, pattern)"
+            )
+        ids = _matching(spec, what, module)
+        if not ids:
+            raise TargetNotFoundError(
+                f"program {program.name}: {kind}: no function that can be traced matches {what!r}",
+                name=what,
+                module=module,
+                searched=(module or "vmlinux",),
+            )
+    text = f"{program.name} to {kind} {f'{module}:' if module else ''}{what}"
+    options = sys.TracingMultiOptions(ids, cookies)
+    with attaching(text, LinkType.TRACING_MULTI, feature=kind, attach_type=attach_type, hints=_HINTS):
+        return Link(sys.link_create(program, attach_type=attach_type, options=options), text)
+
+
+def _types(module: str | None) -> btf.Spec:
+    cache = btf.Cache()
+    return cache.kernel() if module in (None, "vmlinux") else cache.module(module or "")
+
+
+def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
+    ids = spec.ids_by_name(name.encode(), (btf.Kind.FUNC,))
+    if len(ids) != 1:
+        near = ", ".join(spec.near_names(name)) if not ids else ""
+        what = f"is there {len(ids)} times" if ids else f"is not there{near and '; near: '}{near}"
+        raise TargetNotFoundError(
+            f"program {program.name}: function {name!r} {what}", name=name, searched=(spec.name or "vmlinux",)
+        )
+    function = spec.type_by_id(ids[0])
+    why = why_not_followed(function.proto) if isinstance(function, btf.Func) else None
+    if why is not None:
+        raise UnsupportedError(f"program {program.name}: {name}: {why}", feature="its arguments")
+    return ids[0]
+
+
+def _matching(spec: btf.Spec, pattern: str, module: str | None) -> list[int]:
+    """Functions of the types that match, can be traced, and whose arguments can be followed; one of each name."""
+    listed = {each.name for each in traceable(f"{module or 'vmlinux'}:{pattern}")}
+    matches = matching(pattern).match
+    found: dict[str, list[int]] = {}
+    for function in spec:
+        if isinstance(function, btf.Func) and function.name in listed and matches(function.name):
+            found.setdefault(function.name, []).append(spec.type_id(function))
+            if why_not_followed(function.proto) is not None:
+                del found[function.name]
+    return sorted(ids[0] for ids in found.values() if len(ids) == 1)
