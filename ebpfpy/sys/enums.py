@@ -90,6 +90,9 @@ class MapType(IntEnum):
     CGRP_STORAGE = 32
     ARENA = 33
 
+    def __reduce_ex__(self, _protocol: object) -> tuple[object, ...]:
+        return map_type, (int(self),)
+
 
 def map_type(number: int) -> MapType:
     """The type of maps with a number, also one that is newer than this library: what it is, the kernel knows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from pathlib import Path
 
@@ -209,3 +210,6 @@ def test_a_type_of_maps_that_is_newer_than_the_library_is_kept_as_its_number() -
     newer = map_type(200)
     assert (newer, newer.name, isinstance(newer, MapType)) == (200, "200", True)
     assert newer not in {MapType.HASH, MapType.ARRAY}
+    again = pickle.loads(pickle.dumps(newer))
+    assert (again, again.name, isinstance(again, MapType)) == (200, "200", True)
+    assert pickle.loads(pickle.dumps(MapType.HASH)) is MapType.HASH
