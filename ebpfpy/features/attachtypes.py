@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@cache
 def enumerators(enum: str) -> Mapping[str, int]:
     """What an enumeration of the running kernel lists, by name; nothing if its types cannot be had."""
+    try:
+        return _read(enum)
+    except (EbpfError, OSError):  # not remembered: it may only be that no more files can be opened now
+        return {}
+
+
+@cache
+def _read(enum: str) -> Mapping[str, int]:
     from ebpfpy import btf
 
-    try:
-        found = btf.load_kernel_spec().type_by_name(enum, btf.Enum).enumerators
-    except (EbpfError, OSError):
-        return {}
-    return {each.name: each.value for each in found}
+    return {each.name: each.value for each in btf.load_kernel_spec().type_by_name(enum, btf.Enum).enumerators}
 
 
 def have_attach_type(type: AttachType | int) -> Support:  # noqa: A002
@@ -47,7 +50,9 @@ def have_attach_type(type: AttachType | int) -> Support:  # noqa: A002
 
 @cache
 def have_program_flag(flag: ProgramFlags) -> Support:
-    """Whether programs can be loaded with a flag: SLEEPABLE or XDP_HAS_FRAGS (CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN).
+    """Whether programs can be loaded with a flag: SLEEPABLE (5.10) or XDP_HAS_FRAGS (5.18).
+
+    Needs CAP_BPF, and CAP_PERFMON for the first, CAP_NET_ADMIN for the second.
 
     Raises:
         KernelError: no answer.
