@@ -104,9 +104,9 @@ def demo_file():
         return given
     from tests.vm import kernels, kmod
 
-    for series in kernels.SERIES:
-        if features.RELEASE.startswith(f"{series}."):
-            return str(kmod.build(series))
+    series = kernels.series_of(features.RELEASE)
+    if series is not None:
+        return str(kmod.build(series))
     raise RuntimeError(f"{DEMO} is not built for {features.RELEASE}: set EBPFPY_DEMO_KO to its path")
 
 

@@ -17,7 +17,7 @@ def distilled_file():
         return Path(given)
     from tests.vm import kernels, kmod
 
-    series = next((series for series in kernels.SERIES if features.RELEASE.startswith(f"{series}.")), None)
+    series = kernels.series_of(features.RELEASE)
     return kmod.build(series, distilled=True) if series is not None and kmod.can_distil(series) else None
 
 

@@ -52,8 +52,9 @@ SERIES: Final = {
     "5.10": Series(("bullseye", "bullseye-security"), "linux-image-", r"5\.10\.0-\d+-amd64"),
     "6.1": Series(("bookworm", "bookworm-security"), "linux-image-", r"6\.1\.0-\d+-amd64"),
     "6.12": Series(("bookworm", "bookworm-security"), "linux-image-", r"6\.12\.\d+\+deb12-amd64"),
-    # The image package of 7.x is empty: kernel, modules and config have packages of their own.
-    "7.2": Series(("sid",), "linux-binary-", r"7\.2\.\d+\+deb\d+-amd64", ("linux-modules-{}", "linux-base-{}")),
+    # The image package of 7.x is empty: kernel, modules and config have packages of their own. sid has one series at a
+    # time: this one, or what has come after it.
+    "7.2": Series(("sid",), "linux-binary-", r"7\.\d+\.\d+\+deb\d+-amd64", ("linux-modules-{}", "linux-base-{}")),
 }
 
 
@@ -109,6 +110,11 @@ def get(series: str, *, refresh: bool = False) -> Kernel:
                 (scratch / "link").symlink_to(directory.name)
                 (scratch / "link").rename(link)
     return _read(series, link.resolve())
+
+
+def series_of(release: str) -> str | None:
+    """Return the series whose kernel in the cache has this release ("6.1.0-56-amd64"); None without one."""
+    return next((series for series in SERIES if (cache.root() / series).resolve().name == release), None)
 
 
 def image(series: str) -> Path:
