@@ -39,8 +39,8 @@ def member_of(kind: type[ProgramType] | type[MapType], value: int) -> Any:
     try:
         member = kind(value)
     except ValueError:
-        if not 0 < value < 1 << 32:
-            raise InputError(f"{kind.__name__} is a number of 32 bits, not {value}") from None
+        if not isinstance(value, int) or not 0 < value < 1 << 32:
+            raise InputError(f"{kind.__name__} is a number of 32 bits, not {value!r}") from None
         return value
     if not member:
         raise InputError(f"{kind.__name__} UNSPEC is no type")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ebpfpy.errors import EbpfError, NotFoundError
+from ebpfpy.errors import EbpfError, InputError, NotFoundError
 from ebpfpy.sys import AttachType, ProgramFlags, ProgramType, since
 
 from .asking import RETURN_0, about, name_of, verdict
@@ -39,8 +39,11 @@ def have_attach_type(type: AttachType | int) -> Support:  # noqa: A002
     """Whether the kernel knows a way of attaching (it need not be configured).
 
     Raises:
+        InputError: no way of attaching can have that number.
         NotFoundError: the kernel has no types of its own to ask.
     """
+    if not isinstance(type, int) or not 0 <= type < 1 << 32:
+        raise InputError(f"AttachType is a number of 32 bits, not {type!r}")
     known = enumerators("bpf_attach_type")
     if not known:
         raise NotFoundError("the kernel has no BTF: it does not say which ways of attaching it knows")
@@ -55,8 +58,11 @@ def have_program_flag(flag: ProgramFlags) -> Support:
     Needs CAP_BPF, and CAP_PERFMON for the first, CAP_NET_ADMIN for the second.
 
     Raises:
+        InputError: another flag.
         KernelError: no answer.
     """
+    if flag not in (ProgramFlags.SLEEPABLE, ProgramFlags.XDP_HAS_FRAGS):
+        raise InputError(f"{flag!r} cannot be asked for: it is not SLEEPABLE or XDP_HAS_FRAGS")
     feature = name_of("flag", flag)
     frags = flag == ProgramFlags.XDP_HAS_FRAGS
     expected = AttachType.XDP if frags else AttachType.TRACE_FENTRY

@@ -8,7 +8,7 @@ import pytest
 
 from ebpfpy import asm, btf, features
 from ebpfpy.errors import InputError, UnsupportedError
-from ebpfpy.sys import AttachType, MapFlags, MapType, ProgramType, since
+from ebpfpy.sys import AttachType, MapFlags, MapType, ProgramFlags, ProgramType, since
 from tests.kernel import features as machine
 
 pytestmark = pytest.mark.kernel
@@ -200,11 +200,19 @@ def test_an_unknown_number_of_a_newer_kernel_is_asked_too():
     assert str(features.have_program_type(4000)) == "program type 4000: no"
 
 
-@pytest.mark.parametrize("number", [0, -1, 1 << 32])
-def test_numbers_that_no_type_can_have_are_errors(number):
+@pytest.mark.parametrize("number", [0, -1, 1 << 32, "XDP"])
+def test_what_no_type_can_be_is_an_error(number):
     for ask in (features.have_map_type, features.have_program_type):
         with pytest.raises(InputError):
             ask(number)
+    with pytest.raises(InputError):
+        features.have_attach_type(number or None)  # 0 is one
+
+
+@pytest.mark.parametrize("flag", [0, ProgramFlags.TEST_STATE_FREQ, ProgramFlags.TOKEN_FD, "SLEEPABLE"])
+def test_a_programs_flag_that_is_not_asked_for_is_an_error(flag):
+    with pytest.raises(InputError, match="cannot be asked for: it is not SLEEPABLE or XDP_HAS_FRAGS"):
+        features.have_program_flag(flag)
 
 
 def test_a_flag_that_announces_a_descriptor_is_an_error():
