@@ -49,6 +49,8 @@ def stored_member(file: IO[bytes], archive: str, member: str) -> tuple[int, int]
             raise InputError(
                 f"{archive}: member {member!r} is {what}: programs can be probed only where they are stored"
             )
+        if entry.header_offset < 0:
+            raise _damaged(archive, member)
         file.seek(entry.header_offset)
         magic, name, padding = _HEADER.unpack(file.read(_HEADER.size))
         start = entry.header_offset + _HEADER.size + name + padding
@@ -58,8 +60,12 @@ def stored_member(file: IO[bytes], archive: str, member: str) -> tuple[int, int]
             raise
         raise ElfError(f"no zip archive: {error}", source=archive) from None
     if magic != b"PK\3\4" or start + entry.file_size > size:
-        raise ElfError(f"member {member!r} of the zip archive is damaged", source=archive, offset=entry.header_offset)
+        raise _damaged(archive, member, entry.header_offset)
     return start, entry.file_size
+
+
+def _damaged(archive: str, member: str, offset: int | None = None) -> ElfError:
+    return ElfError(f"member {member!r} of the zip archive is damaged", source=archive, offset=offset)
 
 
 def _no_member(archive: str, member: str, names: list[str]) -> TargetNotFoundError:

@@ -65,6 +65,15 @@ def test_what_is_no_archive_is_refused(tmp_path):
         Executable(f"{tmp_path}/none.apk!/{MEMBER}")
 
 
+def test_a_member_that_would_begin_before_the_file_is_the_archives_fault(tmp_path):
+    path = archive(tmp_path / "app.apk")
+    whole = bytearray(path.read_bytes())
+    whole[-6:-2] = (1 << 24).to_bytes(4, "little")  # of the end record: where the directory is
+    path.write_bytes(whole)
+    with pytest.raises(ElfError, match=f"member '{MEMBER}' of the zip archive is damaged"):
+        Executable(f"{path}!/{MEMBER}")
+
+
 def test_a_member_that_is_no_library_is_refused(tmp_path):
     with pytest.raises(ElfError, match="not an ELF file"):
         Executable(f"{archive(tmp_path / 'app.apk')}!/first")
