@@ -269,6 +269,9 @@ class ClosedError(EbpfError, ValueError):
     """An object was used after its close()."""
 
 
+_ENOTSUPP = 524  # the kernel's own number, which no C library knows
+
+
 class KernelError(EbpfError, OSError):
     """The kernel refused a system call. Raise it through `kernel_error`.
 
@@ -285,7 +288,7 @@ class KernelError(EbpfError, OSError):
     log_true_size: int = 0
 
     def __init__(self, errno: int, call: str, *, subject: str | None = None, hint: str | None = None) -> None:
-        super().__init__(errno, os.strerror(errno))
+        super().__init__(errno, "Operation not supported" if errno == _ENOTSUPP else os.strerror(errno))
         self.call = call
         self.subject = subject
         self.hint = hint
@@ -294,7 +297,7 @@ class KernelError(EbpfError, OSError):
     def errno_name(self) -> str:
         """The symbolic name of the error number, such as "EPERM"."""
         number = self.errno or 0
-        return _errno.errorcode.get(number, str(number))
+        return "ENOTSUPP" if number == _ENOTSUPP else _errno.errorcode.get(number, str(number))
 
     def __str__(self) -> str:
         subject = f"{self.subject}: " if self.subject else ""

@@ -24,6 +24,7 @@ from .errors import InputError, KernelError, UnsupportedError, kernel_error
 from .link.opening import adopt
 from .loader import Map, Program
 from .sys import MapFlags, MapType, ProgramType
+from .sys.bpffs import is_bpf_file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,27 +126,6 @@ def _walk(directory: str, device: int) -> Iterator[Pin]:
         except FileNotFoundError:  # gone since the directory was read
             continue
         yield Pin(entry.path, opened)
-
-
-def is_bpf_file_system(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is in a BPF file system, as /proc/self/mountinfo says.
-
-    Raises:
-        KernelError: there is nothing at the path, or /proc is not there.
-    """
-    try:
-        device = os.stat(path).st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            mounts = file.read()
-    except OSError as error:
-        raise kernel_error(error.errno or errno.EIO, "open", subject=str(error.filename)) from error
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in mounts.splitlines():
-        # id parent major:minor root place options ... - type source options
-        before, _, after = line.partition(" - ")
-        if before.split()[2:3] == [wanted] and after.split()[:1] == ["bpf"]:
-            return True
-    return False
 
 
 def kind_of(fd: int | sys.HasFileno) -> Kind:

@@ -355,7 +355,12 @@ def open_object(
         return ObjectFile(data, str(path))
     if not hasattr(source, "read"):
         raise InputError(f"an object is read from a path, bytes or a binary file, not from {type(source).__name__}")
-    data = source.read(MAX_FILE + 1)
+    try:
+        data = source.read(MAX_FILE + 1)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, "read", subject=str(getattr(source, "name", "<reader>"))) from error
+    except ValueError as error:  # it is closed
+        raise InputError(f"the object cannot be read: {error}") from error
     if not isinstance(data, bytes):
         raise ElfError(f"the file object gave {type(data).__name__}, not bytes: open it in binary mode")
     name = getattr(source, "name", None)

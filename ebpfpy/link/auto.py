@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ebpfpy.errors import UnsupportedError
 from ebpfpy.sys import AttachType, ProgramType
 
+from .refusal import check_program
+
 if TYPE_CHECKING:
     from ebpfpy.loader import Program
 
@@ -78,7 +80,7 @@ _REMEDIES: Final[dict[int, str]] = {
     ProgramType.SK_LOOKUP: "link.attach_netns(program)",
     ProgramType.NETFILTER: "link.attach_netfilter(program, family, hook)",
     ProgramType.STRUCT_OPS: "link.attach_struct_ops(map), with the map of operations that it is part of",
-    ProgramType.SYSCALL: "program.test_run() runs it",
+    ProgramType.SYSCALL: "program.run() runs it",
 }
 
 
@@ -114,6 +116,7 @@ def attach(program: Program) -> Link:
         TargetNotFoundError, AmbiguousTargetError: the target.
         KernelError: the kernel refused.
     """
+    check_program(program)
     spec = program.spec
     place = _place(spec.section, spec.type, spec.attach_type)
     if place is None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ebpfpy.elf.spec import ProgramSpec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.features.attachtypes import enumerators
+from ebpfpy.loader import Program
 from ebpfpy.sys.refusals import UNKNOWN
 from ebpfpy.sys.since import ATTACH_TYPES, LINK_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ebpfpy.loader import Program
     from ebpfpy.sys import AttachType, LinkType, ProgramType
 
 
@@ -92,6 +93,19 @@ def lacks(link_type: LinkType | None, attach_type: AttachType | None = None) -> 
     return False
 
 
+def check_program(program: object) -> None:
+    """Refuse what is no loaded program: blueprints, maps, collections.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(program, Program):
+        return
+    if isinstance(program, ProgramSpec):
+        raise InputError(f"program {program.name} is a blueprint: what is attached is in Collection.programs")
+    raise InputError(f"what is attached is a Program, not a {type(program).__name__}")
+
+
 def check_type(program: Program, what: str, *types: ProgramType) -> None:
     """Refuse a program of another type.
 
@@ -103,6 +117,7 @@ def check_type(program: Program, what: str, *types: ProgramType) -> None:
     Raises:
         InputError: it is of none of these types.
     """
+    check_program(program)
     if program.type not in types:
         section = f" ({program.spec.section})" if program.spec.section else f" ({program.type.name})"
         raise InputError(f"program {program.name}{section} is not for {what}")

@@ -23,6 +23,7 @@ from .pinning import shared_map
 from .programloader import ProgramLoader
 from .token import token_of
 from .variable import Variable
+from .wellformed import check_options
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -60,7 +61,8 @@ class Collection:
             raise InputError(
                 f"a Collection is made from a CollectionSpec, not {type(spec).__name__}: use load_collection()"
             )
-        options = options or CollectionOptions()
+        options = CollectionOptions() if options is None else options
+        check_options(options)
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
                 f"{spec.source}: {spec.byte_order}-endian code cannot be loaded"

@@ -24,6 +24,7 @@ from ebpfpy.sys import MapFlags, MapType
 from ebpfpy.sys.refusals import UNKNOWN
 
 from .map import Map
+from .wellformed import check_map
 
 if TYPE_CHECKING:
     from ebpfpy.elf.spec import MapSpec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .objectbtf import ObjectTypes
 
 _NAME_LENGTH = 15
+_STACK = 512  # bytes: keys of hashes have to fit onto the stack of a program
+_LARGE = 1 << 15  # bytes: from here on, it depends on type and kernel
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
@@ -74,9 +77,10 @@ def create_map(
         module_btf_fd: descriptor of the module's BTF that `kernel_value_id` is of, or 0 for the kernel's own.
 
     Raises:
-        InputError: a map of maps that does not say what is inside.
+        InputError: values of wrong types; a map of maps that does not say what is inside.
         KernelError: the kernel refused; the hint says why where that could be found out.
     """
+    check_map(spec)
     with ExitStack() as until_made:
         wanted: dict[str, Any] = {
             "type": spec.type,
@@ -172,6 +176,8 @@ def _reason(spec: MapSpec, error: KernelError) -> str | None:
     if error.errno == errno.ENOMEM:
         entry = spec.key_size + spec.value_size
         return f"there is no memory for {real_max_entries(spec)} entries of {entry} bytes"
+    if error.errno == errno.E2BIG and (spec.key_size > _STACK or spec.value_size >= _LARGE):
+        return f"key or value is too large: key_size is {spec.key_size}, value_size {spec.value_size}"
     if error.errno not in UNKNOWN:
         return None
     try:
@@ -188,6 +194,8 @@ def _demand(spec: MapSpec) -> str | None:
         return f"a {name} has no max_entries: it must be 0" if without_entries else "max_entries is 0"
     if kind in _WITHOUT_KEYS and spec.key_size:
         return f"a {name} has no keys, but key_size is {spec.key_size}"
+    if kind not in _WITHOUT_KEYS and kind != MapType.ARENA and not spec.key_size:
+        return "key_size is 0"
     if kind in _INDEXED and spec.key_size != 4:
         return f"the keys of a {name} are 4 bytes, not {spec.key_size}"
     if (kind == MapType.LPM_TRIE or kind in _LOCAL_STORAGE) and not spec.flags & MapFlags.NO_PREALLOC:
@@ -198,6 +206,12 @@ def _demand(spec: MapSpec) -> str | None:
         return "an ARENA needs the flag BPF_F_MMAPABLE"
     if not spec.value_size and kind not in _RINGS and kind != MapType.ARENA:
         return "value_size is 0"
+    if spec.numa_node is not None and not os.path.isdir(f"/sys/devices/system/node/node{spec.numa_node}"):
+        return f"this machine has no NUMA node {spec.numa_node}"
+    if spec.map_extra and kind not in (MapType.BLOOM_FILTER, MapType.ARENA):
+        return f"map_extra of a {name} must be 0"
+    if unknown := spec.flags & ~sum(MapFlags):
+        return f"flags {unknown:#x} are not known"
     return None
 
 

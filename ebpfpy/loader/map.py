@@ -249,6 +249,13 @@ class Map(MutableMapping[Any, Any]):
         return sum(1 for _ in self._raw_keys())
 
     def __contains__(self, key: object) -> bool:
+        if self.type == MapType.BLOOM_FILTER:  # of values: it has no keys
+            value = self._value.encode(key)
+            self._check(value, self.spec.value_size, "value")
+            try:
+                return sys.map_may_have(self._fd, value)
+            except KernelError as error:
+                raise self._named(error) from None
         return self.lookup_bytes(self._key.encode(key)) is not None
 
     # --- memory --------------------------------------------------------------------------------
@@ -321,17 +328,25 @@ class Map(MutableMapping[Any, Any]):
 
     def take(self) -> Any:
         """Take the next value out of a queue or stack, None if it is empty (Linux 4.20)."""
-        self._check_keyless()
-        data = sys.map_lookup_and_delete(self._fd, None, self.spec.value_size)
+        self._check_keyless(gives_back=True)
+        try:
+            data = sys.map_lookup_and_delete(self._fd, None, self.spec.value_size)
+        except KernelError as error:
+            raise self._named(error) from None
         return None if data is None else self._value.decode(data)
 
     def peek(self) -> Any:
         """The next value of a queue or stack, which stays there; None if it is empty (Linux 4.20)."""
-        self._check_keyless()
-        data = sys.map_lookup(self._fd, None, self.spec.value_size)
+        self._check_keyless(gives_back=True)
+        try:
+            data = sys.map_lookup(self._fd, None, self.spec.value_size)
+        except KernelError as error:
+            raise self._named(error) from None
         return None if data is None else self._value.decode(data)
 
-    def _check_keyless(self) -> None:
+    def _check_keyless(self, *, gives_back: bool = False) -> None:
+        if gives_back and self.type == MapType.BLOOM_FILTER:
+            raise UnsupportedError(f"map {self.name}: a Bloom filter gives no value back: ask it with `value in map`")
         if self.spec.key_size or not self.spec.value_size:
             raise UnsupportedError(f"map {self.name} of type {self.type.name} is no queue, stack or Bloom filter")
 

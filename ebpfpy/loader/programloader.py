@@ -33,6 +33,7 @@ from .program import Program
 from .programtarget import find_in_program
 from .quicktarget import VMLINUX, QuickTargets
 from .target import AttachTarget, find_target, needs_target
+from .wellformed import check_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,14 +110,18 @@ class ProgramLoader:
         """Load one program.
 
         Raises:
+            InputError: the blueprint has values of wrong types.
             TargetNotFoundError, AmbiguousTargetError: what it attaches to; also if the module that has it went away
                 meanwhile.
             ExternError: a module that has a function or variable of it went away meanwhile.
+            InputError: the blueprint has values of wrong types.
+            TargetNotFoundError, AmbiguousTargetError: what it attaches to.
             RelocationError: a CO-RE relocation that cannot be carried out.
             VerifierError: the verifier refused it.
             KernelError: the kernel refused it otherwise.
             UnsupportedError: it needs what this library or machine does not do.
         """
+        check_program(spec)
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
                 f"program {spec.name}: {spec.byte_order}-endian code cannot be loaded"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ebpfpy.elf.spec import ProgramSpec
 
 _STATISTICS = re.compile(r"^(processed \d+ insns|verification time \d|stack depth \d|mark_precise|peak_states)")
+_RUN_ON = re.compile(r"processed \d+ insns \(limit \d+\).*")  # behind a reason that lacks its end of line
 _POISONED_INSN = re.compile(rf"^(\d+): \(85\) call unknown#{POISON_CALL}", re.MULTILINE)
 _POISON_COMPLAINT = re.compile(rf"^.*invalid func unknown#{POISON_CALL}.*$", re.MULTILINE)
 
@@ -86,7 +87,7 @@ def reason(log: str) -> str:
 def _last_line(log: str) -> str:
     for line in reversed(log.splitlines()):
         if line.strip() and not _STATISTICS.match(line):
-            return line.strip()
+            return _RUN_ON.sub("", line).strip()
     return ""
 
 

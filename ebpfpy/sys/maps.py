@@ -131,6 +131,19 @@ def map_lookup(fd: int | HasFileno, key: bytes | None, value_size: int, *, flags
     return value.raw
 
 
+def map_may_have(fd: int | HasFileno, value: bytes) -> bool:
+    """Whether a Bloom filter may have a value of exactly its value size (BPF_MAP_LOOKUP_ELEM, 5.16).
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    asked = (c_char * len(value)).from_buffer_copy(value)
+    result = try_bpf(Command.MAP_LOOKUP_ELEM, MapElem(number_of(fd), None, addressof(asked)))
+    if result < 0 and result != -errno.ENOENT:
+        raise refusal(-result, Command.MAP_LOOKUP_ELEM)
+    return result >= 0
+
+
 def map_lookup_and_delete(fd: int | HasFileno, key: bytes | None, value_size: int, *, flags: int = 0) -> bytes | None:
     """Take a value out (BPF_MAP_LOOKUP_AND_DELETE_ELEM).
 

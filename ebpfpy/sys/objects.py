@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from ebpfpy.errors import InputError, KernelError
 
 from . import layout
+from .bpffs import complaint
 from .call import bpf, refusal, try_bpf
 from .enums import Command, MapFlags
 from .fd import Fd, HasFileno, number_of
@@ -116,7 +117,24 @@ def token_create(bpffs: int | HasFileno) -> Fd:
             FileNotFoundError: nothing is delegated.
     """
     attr = layout.TokenCreate(bpffs_fd=number_of(bpffs))
-    return Fd(bpf(Command.TOKEN_CREATE, attr, subject="BPF token"), "BPF token")
+    try:
+        return Fd(bpf(Command.TOKEN_CREATE, attr, subject="BPF token"), "BPF token")
+    except KernelError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            error.hint = "tokens are for user namespaces other than the initial one"
+        elif error.errno == errno.ENOENT:
+            error.hint = "the BPF file system delegates nothing: mount it with delegate_cmds and the like"
+        elif error.errno == errno.EINVAL:
+            error.hint = _no_token(number_of(bpffs)) or error.hint
+        raise
+
+
+def _no_token(bpffs_fd: int) -> str | None:
+    try:
+        place = os.readlink(f"/proc/self/fd/{bpffs_fd}")
+    except OSError:
+        return None
+    return complaint(place) or f"{place} is not the root of the BPF file system"
 
 
 def enable_stats(type: int = 0) -> Fd:  # noqa: A002
@@ -141,7 +159,11 @@ def obj_pin(fd: int | HasFileno, path: str | os.PathLike[str]) -> None:
         KernelError: FileExistsError: the name is taken. EPERM: the directory is in no BPF file system.
     """
     attr = layout.Obj(pathname=_path(path), bpf_fd=number_of(fd))
-    bpf(Command.OBJ_PIN, attr, subject=os.fspath(path))
+    try:
+        bpf(Command.OBJ_PIN, attr, subject=os.fspath(path))
+    except KernelError as error:
+        error.hint = complaint(os.path.dirname(os.fspath(path))) or error.hint
+        raise
 
 
 def obj_get(path: str | os.PathLike[str], *, flags: int = 0) -> Fd:

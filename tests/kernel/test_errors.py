@@ -433,3 +433,64 @@ def test_a_failed_load_leaves_no_descriptor_and_no_object_in_the_kernel(why, opt
         ebpfpy.Collection(spec, options)
     assert descriptors() == before
     assert not objects_called(GOOD, f"{MAP}_0", f"{MAP}_2"), caught.value
+
+
+# --- what somebody has edited -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("name", 5, "program 5: name is 5, not str"),
+        ("type", None, "type is None, not int"),
+        ("attach_type", "x", "attach_type is 'x', not int or None"),
+        ("license", None, "license is None, not str"),
+        ("flags", -1, "flags -1 does not fit into 32 bits"),
+        ("code", b"1234567", "code of 7 bytes is no whole number of instructions"),
+        ("code", bytes(8), "a reference of instruction 40, but code has 1"),
+    ],
+)
+def test_a_blueprint_with_a_wrong_value_names_the_field(field, value, why):
+    spec = collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))
+    program = spec.programs["by_hand"]
+    program.references = (Reference(40, ReferenceKind.MAP, "nowhere", 0),) if value == bytes(8) else ()
+    setattr(program, field, value)
+    with pytest.raises(InputError, match=why):
+        ebpfpy.Collection(spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (5, "options of a collection are CollectionOptions, not int"),
+        (ebpfpy.ProgramOptions(), "CollectionOptions, not ProgramOptions"),
+        (ebpfpy.CollectionOptions(maps={}), "maps is {}, not MapOptions"),
+        (ebpfpy.CollectionOptions(cache="x"), "cache is 'x', not Cache or None"),
+        (ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=99)), "log_level 99 is no sum of 1"),
+        (ebpfpy.CollectionOptions(maps=ebpfpy.MapOptions(pin_path=5)), "pin_path is 5, not str"),
+    ],
+    ids=str,
+)
+def test_options_of_a_wrong_type_are_said(options, why):
+    with pytest.raises(InputError, match=why):
+        ebpfpy.load_collection(path_of("maps.bpf.o"), options)
+
+
+def test_what_is_no_loaded_program_is_not_attached():
+    with ebpfpy.Collection(collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))) as collection:
+        with pytest.raises(InputError, match="by_hand is a blueprint"):
+            link.attach(collection.spec.programs["by_hand"])
+        for wrong in (None, collection):
+            with pytest.raises(InputError, match="what is attached is a Program"):
+                link.attach(wrong)
+            with pytest.raises(InputError, match="what is attached is a Program"):
+                link.attach_xdp(wrong, "lo")
+
+
+def test_a_pin_outside_of_a_bpf_file_system_says_so(tmp_path):
+    with ebpfpy.Collection(collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))) as collection:
+        program = collection.programs["by_hand"]
+        with pytest.raises(PermissionError, match=f"{tmp_path} is in no BPF file system"):
+            program.pin(tmp_path / "pin")
+        with pytest.raises(FileNotFoundError, match="there is no directory /nowhere"):
+            program.pin("/nowhere/pin")

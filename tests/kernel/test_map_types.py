@@ -6,10 +6,11 @@ import pytest
 
 import ebpfpy
 from ebpfpy import btf, features
-from ebpfpy.errors import ClosedError, KernelError, UnsupportedError
+from ebpfpy.errors import ClosedError, InputError, KernelError, UnsupportedError
 from ebpfpy.loader import create_map
 from ebpfpy.loader.objectbtf import ObjectTypes
 from ebpfpy.sys import MapFlags, MapType
+from tests.kernel.features import require_bloom_filters
 
 PLAIN = ebpfpy.MapSpec("plain", MapType.ARRAY, 4, 4, 1)
 NO_PREALLOC = MapFlags.NO_PREALLOC
@@ -101,6 +102,20 @@ def test_a_queue_gives_the_oldest_first_and_a_stack_the_newest(kind, types):
         made.push(8, flags=2)
 
 
+def test_a_bloom_filter_is_asked_for_values_and_gives_none_back(types):
+    require_bloom_filters()
+    with create_map(blueprint(MapType.BLOOM_FILTER, types), types) as made:
+        assert 0 not in made
+        made.push(7)
+        assert 7 in made
+        assert not all(number in made for number in range(100, 140))
+        for ask in (made.peek, made.take):
+            with pytest.raises(UnsupportedError, match="ask it with `value in map`"):
+                ask()
+        with pytest.raises(InputError, match="must be an int"):
+            "seven" in made  # noqa: B015
+
+
 def test_a_map_with_keys_is_no_queue(types):
     with create_map(PLAIN, None) as made:
         for ask in (made.peek, made.take, lambda: made.push(1)):
@@ -114,6 +129,11 @@ def test_a_map_with_keys_is_no_queue(types):
         (MapType.HASH, {"max_entries": 0}, "max_entries is 0"),
         (MapType.ARRAY, {"key_size": 8}, "the keys of a ARRAY are 4 bytes, not 8"),
         (MapType.HASH, {"value_size": 0}, "value_size is 0"),
+        (MapType.HASH, {"key_size": 0, "key": None, "value": None}, "key_size is 0"),
+        (MapType.HASH, {"value_size": 1 << 31, "key": None, "value": None}, "value_size 2147483648"),
+        (MapType.HASH, {"numa_node": 1023}, "this machine has no NUMA node 1023"),
+        (MapType.HASH, {"map_extra": 1}, "map_extra of a HASH must be 0"),
+        (MapType.HASH, {"flags": 1 << 31}, "flags 0x80000000 are not known"),
         (MapType.LPM_TRIE, {"flags": 0}, "LPM_TRIE needs the flag BPF_F_NO_PREALLOC"),
         (MapType.QUEUE, {"key_size": 4}, "a QUEUE has no keys, but key_size is 4"),
         (MapType.SK_STORAGE, {"max_entries": 5}, "a SK_STORAGE has no max_entries"),

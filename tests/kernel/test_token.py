@@ -120,9 +120,17 @@ def test_a_file_system_that_delegates_nothing_makes_no_token():
 def test_the_initial_user_namespace_has_no_tokens(tmp_path):
     subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path)], check=True)
     try:
-        with pytest.raises(KernelError, match="BPF token: BPF_TOKEN_CREATE"), token_of(tmp_path):
+        with (
+            pytest.raises(KernelError, match=r"BPF token: BPF_TOKEN_CREATE.*other than the initial one"),
+            token_of(tmp_path),
+        ):
             pass
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
     with pytest.raises(FileNotFoundError), token_of(tmp_path / "nowhere"):
+        pass
+
+
+def test_a_directory_that_makes_no_token_says_why(tmp_path):
+    with pytest.raises(KernelError, match=f"{tmp_path} is in no BPF file system"), token_of(tmp_path):
         pass

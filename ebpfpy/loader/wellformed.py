@@ -1,0 +1,114 @@
+"""Blueprints and options that somebody has edited: wrong types are said here, with the field's name.
+
+Type checkers find these mistakes before; who does without gets an `InputError` instead of whatever the first function
+that meets the value makes of it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from ebpfpy import asm, btf
+from ebpfpy.errors import InputError
+from ebpfpy.sys import MapType
+
+from .options import CollectionOptions, MapOptions, ProgramOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebpfpy.elf.spec import MapSpec, ProgramSpec
+
+_NUMBER: Final = (int,)
+_BYTES: Final = (bytes, bytearray, memoryview)
+_NOTHING: Final = type(None)
+
+_MAP: Final[dict[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "type": (MapType,),
+    "key_size": _NUMBER,
+    "value_size": _NUMBER,
+    "max_entries": _NUMBER,
+    "flags": _NUMBER,
+    "map_extra": _NUMBER,
+    "numa_node": (int, _NOTHING),
+    "contents": (*_BYTES, _NOTHING),
+}
+_PROGRAM: Final[dict[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "section": (str,),
+    "type": _NUMBER,
+    "attach_type": (int, _NOTHING),
+    "attach_to": (str,),
+    "attach_module": (str, _NOTHING),
+    "flags": _NUMBER,
+    "license": (str,),
+    "code": _BYTES,
+}
+_OPTIONS: Final[dict[str, tuple[type, ...]]] = {
+    "programs": (ProgramOptions,),
+    "maps": (MapOptions,),
+    "cache": (btf.Cache, _NOTHING),
+}
+_PROGRAM_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"log_level": _NUMBER, "log_size": _NUMBER}
+_MAP_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"pin_path": (str, os.PathLike, _NOTHING)}
+_LOG_LEVELS: Final = 0b111  # 1 errors, 2 everything, 4 statistics
+
+
+def check_options(options: CollectionOptions) -> None:
+    """Refuse options of wrong types, and log levels that the kernel does not define.
+
+    Raises:
+        InputError: what is wrong, by name.
+    """
+    if not isinstance(options, CollectionOptions):
+        raise InputError(
+            f"options of a collection are CollectionOptions, not {type(options).__name__}:"
+            " CollectionOptions(programs=ProgramOptions(...), maps=MapOptions(...))"
+        )
+    _check(options, _OPTIONS, "CollectionOptions")
+    _check(options.programs, _PROGRAM_OPTIONS, "ProgramOptions")
+    _check(options.maps, _MAP_OPTIONS, "MapOptions")
+    level = options.programs.log_level
+    if level & ~_LOG_LEVELS:
+        raise InputError(
+            f"ProgramOptions: log_level {level} is no sum of 1 (errors), 2 (everything) and 4 (statistics)"
+        )
+    if not 0 <= options.programs.log_size < 1 << 32:
+        raise InputError(f"ProgramOptions: log_size {options.programs.log_size} does not fit into 32 bits")
+
+
+def check_map(spec: MapSpec) -> None:
+    """Refuse a map's blueprint with values of wrong types.
+
+    Raises:
+        InputError: which field, and what it is.
+    """
+    _check(spec, _MAP, f"map {spec.name}")
+
+
+def check_program(spec: ProgramSpec) -> None:
+    """Refuse a program's blueprint with values of wrong types, or code that ends before its last reference.
+
+    Raises:
+        InputError: which field, and what it is.
+    """
+    where = f"program {spec.name}"
+    _check(spec, _PROGRAM, where)
+    if not 0 <= spec.flags < 1 << 32:
+        raise InputError(f"{where}: flags {spec.flags} does not fit into 32 bits")
+    count, rest = divmod(len(spec.code), asm.INSN_SIZE)
+    if rest or not count:
+        raise InputError(f"{where}: code of {len(spec.code)} bytes is no whole number of instructions")
+    last = max((reference.insn for reference in spec.references), default=-1)
+    if last >= count:
+        raise InputError(f"{where}: a reference of instruction {last}, but code has {count}; change `references`, too")
+
+
+def _check(spec: Any, fields: Mapping[str, tuple[type, ...]], where: str) -> None:
+    for field, types in fields.items():
+        value = getattr(spec, field)
+        if not isinstance(value, types):
+            allowed = " or ".join("None" if each is _NOTHING else each.__name__ for each in types)
+            raise InputError(f"{where}: {field} is {value!r:.60}, not {allowed}")
