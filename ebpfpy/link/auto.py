@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from ebpfpy.elf.sections import MULTI
 from ebpfpy.errors import UnsupportedError
 from ebpfpy.sys import AttachType, ProgramType
 
@@ -47,10 +48,6 @@ _TRACING: Final = frozenset(
         AttachType.MODIFY_RETURN,
         AttachType.LSM_MAC,
     }
-)
-
-_MULTI: Final = frozenset(
-    {AttachType.TRACE_FENTRY_MULTI, AttachType.TRACE_FEXIT_MULTI, AttachType.TRACE_FSESSION_MULTI}
 )
 
 _CGROUP: Final = "link.attach_cgroup(program, cgroup)"
@@ -135,7 +132,7 @@ def _place(section: str, kind: ProgramType, attach_type: AttachType | None) -> t
     """Module and function for a program."""
     if kind in (ProgramType.TRACING, ProgramType.LSM) and attach_type in _TRACING:
         return "tracing", "attach_tracing"
-    if kind == ProgramType.TRACING and attach_type in _MULTI:
+    if kind == ProgramType.TRACING and attach_type in MULTI:
         return "tracingmulti", "attach_tracing_multi"
     if kind in (ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE):
         return "tracing", "attach_raw_tracepoint"

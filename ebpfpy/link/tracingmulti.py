@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from ebpfpy import btf, sys
 from ebpfpy.btf.context import why_not_followed
+from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import InputError, TargetNotFoundError, UnsupportedError
 from ebpfpy.sys import AttachType, LinkType, ProgramType
 
 from .link import Link
 from .refusal import attaching, check_cookie, check_type
-from .symbols import matching, traceable
+from .symbols import traceable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ebpfpy.loader import Program
 
@@ -87,7 +88,7 @@ def attach_tracing_multi(
                 f"program {program.name}: section {program.spec.section!r} names no function:"
                 " use link.attach_tracing_multi(program, pattern)"
             )
-        ids = _matching(spec, what, module)
+        ids = followable(spec, {each.name for each in traceable(f"{module or 'vmlinux'}:{what}")})
         if not ids:
             raise TargetNotFoundError(
                 f"program {program.name}: {kind}: no function that can be traced matches {what!r}",
@@ -107,7 +108,7 @@ def _types(module: str | None) -> btf.Spec:
 
 
 def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
-    ids = spec.ids_by_name(name.encode(), (btf.Kind.FUNC,))
+    ids = spec.ids_by_name(encode_name(name), (btf.Kind.FUNC,))
     if len(ids) != 1:
         near = ", ".join(spec.near_names(name)) if not ids else ""
         what = f"is there {len(ids)} times" if ids else f"is not there{near and '; near: '}{near}"
@@ -121,14 +122,11 @@ def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
     return ids[0]
 
 
-def _matching(spec: btf.Spec, pattern: str, module: str | None) -> list[int]:
-    """Functions of the types that match, can be traced, and whose arguments can be followed; one of each name."""
-    listed = {each.name for each in traceable(f"{module or 'vmlinux'}:{pattern}")}
-    matches = matching(pattern).match
-    found: dict[str, list[int]] = {}
+def followable(spec: btf.Spec, names: Collection[str]) -> list[int]:
+    """The ids of the functions of these names that have theirs alone, and whose arguments can be followed."""
+    found: dict[str, list[btf.Func]] = {}
     for function in spec:
-        if isinstance(function, btf.Func) and function.name in listed and matches(function.name):
-            found.setdefault(function.name, []).append(spec.type_id(function))
-            if why_not_followed(function.proto) is not None:
-                del found[function.name]
-    return sorted(ids[0] for ids in found.values() if len(ids) == 1)
+        if isinstance(function, btf.Func) and function.name in names:
+            found.setdefault(function.name, []).append(function)
+    alone = [functions[0] for functions in found.values() if len(functions) == 1]
+    return sorted(spec.type_id(function) for function in alone if why_not_followed(function.proto) is None)
