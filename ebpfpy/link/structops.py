@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError
+from ebpfpy.loader import Map
 from ebpfpy.sys import AttachType, LinkType, MapFlags, MapType
 
 from .attachment import Attachment, keep
@@ -18,7 +19,7 @@ from .link import Link
 from .refusal import attaching
 
 if TYPE_CHECKING:
-    from ebpfpy.loader import Map, Program
+    from ebpfpy.loader import Program
 
 _HINTS = {
     errno.EEXIST: "the kernel has something of that name already",
@@ -66,6 +67,8 @@ def attach_struct_ops(operations: Map) -> Link:
         KernelError: FileExistsError: the kernel has something of that name.
         UnsupportedError: the kernel has no links of struct_ops.
     """
+    if not isinstance(operations, Map):
+        raise InputError(f"a structure of programs is a Map, not a {type(operations).__name__}")
     if operations.type != MapType.STRUCT_OPS:
         raise InputError(f"map {operations.name} of type {operations.type.name} holds no structure of programs")
     text = f"map {operations.name} to struct_ops"

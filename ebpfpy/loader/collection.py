@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys as _sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -159,7 +159,7 @@ class Collection:
             try:
                 outer.update_bytes(index.to_bytes(outer.spec.key_size, _sys.byteorder), _descriptor(inner))
             except KernelError as error:
-                error.hint = error.hint or f"element {index}, map {name}: is it like the template, {outer.spec.inner}?"
+                error.hint = error.hint or _unlike(outer.spec.inner, index, inner.spec)
                 raise
 
     def _bind_constants(self) -> None:
@@ -239,6 +239,15 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<Collection {self.spec.source}: {len(self.programs)} programs, {len(self.maps)} maps>"
+
+
+def _unlike(template: MapSpec | None, index: int, inner: MapSpec) -> str:
+    """Why a map may not be what a map of maps has inside."""
+    fields = ("key_size", "value_size", "max_entries", "flags")
+    pairs: list[tuple[str, Any, Any]] = [("type", template and template.type.name, inner.type.name)]
+    pairs += [(field, getattr(template, field, None), getattr(inner, field)) for field in fields]
+    differences = [f"{field} is {there}, not {wanted}" for field, wanted, there in pairs if there != wanted]
+    return f"element {index}, map {inner.name}, has to be like the template: {'; '.join(differences) or 'it looks so'}"
 
 
 def _descriptor(of: Map | Program) -> bytes:

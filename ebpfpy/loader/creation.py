@@ -21,10 +21,11 @@ import attrs
 from ebpfpy import btf, sys
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
+from ebpfpy.sys.hints import lacks
 from ebpfpy.sys.refusals import UNKNOWN
 
 from .map import Map
-from .wellformed import check_map
+from .wellformed import OF_MAPS, check_map
 
 if TYPE_CHECKING:
     from ebpfpy.elf.spec import MapSpec
@@ -35,16 +36,18 @@ _NAME_LENGTH = 15
 _STACK = 512  # bytes: keys of hashes have to fit onto the stack of a program
 _LARGE = 1 << 15  # bytes: from here on, it depends on type and kernel
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
-_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
 _CGROUP_STORAGE = frozenset({MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE})
+_OF_THE_NETWORK = frozenset(
+    {MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.SOCKMAP, MapType.SOCKHASH, MapType.XSKMAP}
+)  # map_create() in kernel/bpf/syscall.c
 _WITHOUT_ENTRIES = _LOCAL_STORAGE | _CGROUP_STORAGE
 _WITHOUT_KEYS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER}) | _RINGS
 _INDEXED = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS})
 # types whose kernel code refuses key and value types
 _WITHOUT_BTF = (
     _RINGS
-    | _OF_MAPS
+    | OF_MAPS
     | {
         MapType.PERF_EVENT_ARRAY,
         MapType.CGROUP_ARRAY,
@@ -93,7 +96,7 @@ def create_map(
             "map_extra": spec.map_extra,
             "token_fd": token_fd,
         }
-        if spec.type in _OF_MAPS:
+        if spec.type in OF_MAPS:
             if spec.inner is None:
                 raise InputError(f"map {spec.name} of maps does not say what is inside: set its blueprint's `inner`")
             inner = until_made.enter_context(create_map(spec.inner, types, token_fd=token_fd))
@@ -172,6 +175,8 @@ def _knows_no_links() -> bool:
 def _reason(spec: MapSpec, error: KernelError) -> str | None:
     """Why the kernel refused a map, where that can be said."""
     if isinstance(error, PermissionError):
+        if spec.type in _OF_THE_NETWORK and not lacks("CAP_BPF") and lacks("CAP_NET_ADMIN"):
+            return f"a {spec.type.name} needs CAP_BPF and CAP_NET_ADMIN: this process lacks CAP_NET_ADMIN"
         return None
     if error.errno == errno.ENOMEM:
         entry = spec.key_size + spec.value_size

@@ -16,7 +16,7 @@ import attrs
 from ebpfpy import btf, sys
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import encode_name
-from ebpfpy.errors import AmbiguousTargetError, InputError, TargetNotFoundError
+from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import ProgramType
 
 from .target import AttachTarget
@@ -62,7 +62,12 @@ def find_in_program(spec: ProgramSpec) -> tuple[ProgramTarget, int]:
     program, name = spec.attach_target
     fd = sys.number_of(program)
     name = name or spec.attach_to
-    info = sys.prog_info(fd)
+    try:
+        info = sys.prog_info(fd)
+    except KernelError as error:
+        error.subject = f"program {spec.name}: attach_target"
+        error.hint = error.hint or f"descriptor {fd} is of no BPF program"
+        raise
     where = f"program {info.name} (id {info.id})"
     if not name:
         raise TargetNotFoundError(f"program {spec.name}: it is not said which function of {where}", name=name)

@@ -36,6 +36,7 @@ from ebpfpy.core import POISON_CALL
 from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import BtfError
 from ebpfpy.sys import since
+from ebpfpy.sys.hints import lacks
 
 from .externs import POISONED_FUNCTION
 
@@ -58,6 +59,9 @@ _INSN = re.compile(r"^(\d+): \([0-9a-f]{2}\) ", re.MULTILINE)
 _NAMED_INSN = re.compile(r"\binsn (\d+)")
 _NO_HELPER = re.compile(r"invalid func unknown#(\d{1,3})$", re.MULTILINE)
 _NO_CALLBACKS = re.compile(r"number of funcs in func_info doesn't match|bpf_ld_imm64|BPF_LD_IMM64")
+_ABOUT_POINTERS = re.compile(
+    r"pointer -= pointer prohibited|pointer comparison prohibited|leaks addr|prohibited for !root"
+)
 _CONTINUATIONS = ("offset is outside of the packet", "is outside of the allowed memory range", "has no valid kptr")
 _COLUMN_BITS = 10  # of the word with line and column
 
@@ -129,6 +133,8 @@ def hint(log: str, spec: ProgramSpec) -> str | None:
             return f"this kernel has no helper {name}: Linux {minimum} has"
     if any(each.kind is ReferenceKind.FUNCTION for each in spec.references) and _NO_CALLBACKS.search(log):
         return "this kernel may not know functions as arguments (callbacks): Linux 5.13 does"
+    if _ABOUT_POINTERS.search(log) and lacks("CAP_PERFMON"):
+        return "this process lacks CAP_PERFMON, without which programs may not calculate with pointers"
     return None
 
 

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm, btf
+from ebpfpy.elf.spec import MapSpec
 from ebpfpy.errors import InputError
 from ebpfpy.sys import MapType
 
@@ -18,7 +19,9 @@ from .options import CollectionOptions, MapOptions, ProgramOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ebpfpy.elf.spec import MapSpec, ProgramSpec
+    from ebpfpy.elf.spec import ProgramSpec
+
+OF_MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 
 _NUMBER: Final = (int,)
 _BYTES: Final = (bytes, bytearray, memoryview)
@@ -34,6 +37,8 @@ _MAP: Final[dict[str, tuple[type, ...]]] = {
     "map_extra": _NUMBER,
     "numa_node": (int, _NOTHING),
     "contents": (*_BYTES, _NOTHING),
+    "inner": (MapSpec, _NOTHING),
+    "slots": (dict,),
 }
 _PROGRAM: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
@@ -85,7 +90,13 @@ def check_map(spec: MapSpec) -> None:
     Raises:
         InputError: which field, and what it is.
     """
-    _check(spec, _MAP, f"map {spec.name}")
+    where = f"map {spec.name}"
+    _check(spec, _MAP, where)
+    for index, name in spec.slots.items():
+        if not isinstance(index, int) or not isinstance(name, str) or not 0 <= index < 1 << 32:
+            raise InputError(f"{where}: slots has {index!r:.30}: {name!r:.30}, not names by index")
+    if spec.inner is not None and spec.inner.type in OF_MAPS:
+        raise InputError(f"{where}: what is inside a map of maps is no map of maps")
 
 
 def check_program(spec: ProgramSpec) -> None:
@@ -101,6 +112,14 @@ def check_program(spec: ProgramSpec) -> None:
     count, rest = divmod(len(spec.code), asm.INSN_SIZE)
     if rest or not count:
         raise InputError(f"{where}: code of {len(spec.code)} bytes is no whole number of instructions")
+    target = spec.attach_target
+    if target is not None and not (
+        isinstance(target, tuple)
+        and len(target) == 2
+        and (isinstance(target[0], int) or hasattr(target[0], "fileno"))
+        and isinstance(target[1], str)
+    ):
+        raise InputError(f"{where}: attach_target is {target!r:.60}, not (PROGRAM, FUNCTION)")
     last = max((reference.insn for reference in spec.references), default=-1)
     if last >= count:
         raise InputError(f"{where}: a reference of instruction {last}, but code has {count}; change `references`, too")

@@ -123,6 +123,12 @@ def _status() -> dict[str, str]:
     return {name: value.strip() for name, _, value in pairs}
 
 
+def lacks(capability: str) -> bool:
+    """Whether this process is known to have neither a capability nor CAP_SYS_ADMIN, which stands in for it."""
+    effective = _effective(_status())
+    return effective is not None and not _has(effective, "CAP_SYS_ADMIN") and not _has(effective, capability)
+
+
 def _effective(status: dict[str, str]) -> int | None:
     try:
         return int(status["CapEff"], 16)

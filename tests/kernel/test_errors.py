@@ -257,6 +257,18 @@ def test_with_cap_bpf_alone_a_tracing_program_is_refused_and_cap_perfmon_named()
     assert "CAP_PERFMON" in text
 
 
+def test_a_map_of_devices_names_cap_net_admin():
+    permission, number, text = attempt("load", "sys_admin", "net_admin", path="map_types.bpf.o")
+    assert (permission, number) == (True, "EPERM")
+    assert "a DEVMAP needs CAP_BPF and CAP_NET_ADMIN: this process lacks CAP_NET_ADMIN" in text
+
+
+def test_what_the_verifier_forbids_without_cap_perfmon_names_it():
+    permission, number, text = attempt("load", "sys_admin", "perfmon", path="thirty_plain.bpf.o")
+    assert (permission, number) == (True, "EACCES")
+    assert "this process lacks CAP_PERFMON, without which programs may not calculate with pointers" in text
+
+
 def test_with_cap_bpf_and_cap_perfmon_the_demo_loads():
     assert attempt("load", "sys_admin", "net_admin") is None
 
@@ -494,3 +506,57 @@ def test_a_pin_outside_of_a_bpf_file_system_says_so(tmp_path):
             program.pin(tmp_path / "pin")
         with pytest.raises(FileNotFoundError, match="there is no directory /nowhere"):
             program.pin("/nowhere/pin")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("slots", {"x": "first"}, "slots has 'x': 'first', not names by index"),
+        ("slots", {-1: "first"}, "slots has -1: 'first', not names by index"),
+        ("slots", None, "slots is None, not dict"),
+        ("inner", "first", "inner is 'first', not MapSpec or None"),
+        ("slots", {0: "placed"}, "map placed, has to be like the template: type is HASH, not ARRAY; "),
+    ],
+)
+def test_a_map_of_maps_with_a_wrong_value_says_what_it_is(field, value, why):
+    spec = ebpfpy.load_collection_spec(path_of("map_values.bpf.o"))
+    setattr(spec.maps["of_maps"], field, value)
+    with pytest.raises((InputError, KernelError), match=why):
+        ebpfpy.Collection(spec)
+
+
+def test_a_map_of_maps_of_maps_is_refused_before_it_is_made():
+    spec = ebpfpy.load_collection_spec(path_of("map_values.bpf.o"))
+    spec.maps["of_maps"].inner = spec.maps["of_maps"]
+    with pytest.raises(InputError, match="what is inside a map of maps is no map of maps"):
+        ebpfpy.Collection(spec)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("classify", r"attach_target is 'classify', not \(PROGRAM, FUNCTION\)"),
+        ((None, "verdict"), r"not \(PROGRAM, FUNCTION\)"),
+        ((1, 2, 3), r"not \(PROGRAM, FUNCTION\)"),
+    ],
+)
+def test_a_target_that_is_no_program_and_function_is_refused(target, why):
+    spec = ebpfpy.load_collection_spec(path_of("replacing.bpf.o"))
+    program = spec.programs["instead"]
+    program.autoload, program.attach_target = True, target
+    with pytest.raises(InputError, match=why):
+        ebpfpy.Collection(spec)
+
+
+def test_a_target_that_is_no_descriptor_of_a_program_is_said():
+    with ebpfpy.Collection(collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))) as other:
+        spec = ebpfpy.load_collection_spec(path_of("replacing.bpf.o"))
+        program = spec.programs["instead"]
+        program.autoload, program.attach_target = True, (os.dup(0), "verdict")
+        try:
+            with pytest.raises(KernelError, match=r"program instead: attach_target: .* is of no BPF program"):
+                ebpfpy.Collection(spec)
+        finally:
+            os.close(program.attach_target[0])
+        with pytest.raises(InputError, match="a structure of programs is a Map"):
+            link.attach_struct_ops(other.programs["by_hand"])
