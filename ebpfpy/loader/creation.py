@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _NAME_LENGTH = 15
 _STACK = 512  # bytes: keys of hashes have to fit onto the stack of a program
+_ARENA = 1 << 32  # bytes: SZ_4G in kernel/bpf/arena.c
 _LARGE = 1 << 15  # bytes: from here on, it depends on type and kernel
 _RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
@@ -186,7 +187,12 @@ def _reason(spec: MapSpec, error: KernelError) -> str | None:
     if error.errno not in UNKNOWN:
         return None
     try:
-        return _demand(spec) or _missing(spec)
+        found = _demand(spec) or _missing(spec)
+        if found is None and error.errno == errno.E2BIG:
+            return (
+                f"{real_max_entries(spec)} entries are too many, or this kernel does not know an attribute that was set"
+            )
+        return found
     except EbpfError:  # the kernel does not say: neither do we
         return None
 
@@ -207,8 +213,8 @@ def _demand(spec: MapSpec) -> str | None:
         return f"a {name} needs the flag BPF_F_NO_PREALLOC"
     if kind in _LOCAL_STORAGE and spec.value is None:
         return f"a {name} needs BTF types of key and value"
-    if kind == MapType.ARENA and not spec.flags & MapFlags.MMAPABLE:
-        return "an ARENA needs the flag BPF_F_MMAPABLE"
+    if kind == MapType.ARENA and (demand := _arena_demand(spec)):
+        return demand
     if not spec.value_size and kind not in _RINGS and kind != MapType.ARENA:
         return "value_size is 0"
     if spec.numa_node is not None and not os.path.isdir(f"/sys/devices/system/node/node{spec.numa_node}"):
@@ -217,6 +223,18 @@ def _demand(spec: MapSpec) -> str | None:
         return f"map_extra of a {name} must be 0"
     if unknown := spec.flags & ~sum(MapFlags):
         return f"flags {unknown:#x} are not known"
+    return None
+
+
+def _arena_demand(spec: MapSpec) -> str | None:
+    if not spec.flags & MapFlags.MMAPABLE:
+        return "an ARENA needs the flag BPF_F_MMAPABLE"
+    if spec.key_size or spec.value_size:
+        return "an ARENA has neither keys nor values: key_size and value_size must be 0"
+    if spec.map_extra % mmap.PAGESIZE:
+        return f"map_extra, an ARENA's address, is no multiple of a page: {spec.map_extra:#x}"
+    if spec.max_entries * mmap.PAGESIZE > _ARENA:
+        return f"an ARENA has 4 GiB at most, not {spec.max_entries} pages"
     return None
 
 
