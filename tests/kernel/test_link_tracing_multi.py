@@ -38,12 +38,13 @@ def blueprint(attach_type, attach_to="", module=None):
 
 def require(attach_type):
     """Where the kernel does not have it, the error has to name it, and the rest is skipped."""
-    if features.have_attach_type(attach_type):
+    support = features.have_attach_type(attach_type)
+    if support:
         return
     with pytest.raises(EbpfError) as caught:
         ebpfpy.Collection(blueprint(attach_type, "do_nanosleep"))
     assert f"this kernel does not have attach type {attach_type.name}: Linux 7" in str(caught.value)
-    pytest.skip(f"this kernel has no attach type {attach_type.name}")
+    machine.since(support.minimum, f"this kernel has no {support.feature}")
 
 
 def test_a_session_runs_at_the_entry_and_at_the_return(options):
