@@ -103,6 +103,17 @@ def test_an_option_that_is_not_set_and_not_weak_is_an_error_that_names_it():
         ebpfpy.Collection(spec)
 
 
+def test_a_function_of_another_prototype_is_refused_with_the_difference():
+    spec = supplied()
+    program = spec.types.type_by_name("variable", btf.Func)  # one parameter, where the kernel's function has none
+    lock = spec.externs["bpf_rcu_read_lock"]
+    spec.externs["bpf_rcu_read_lock"] = attrs.evolve(lock, type=program, weak=False)
+    has = bool(btf.load_kernel_spec().ids_by_name(b"bpf_rcu_read_lock"))
+    why = "incompatible type: 1 parameters in the object, 0 in the kernel" if has else "not found in vmlinux"
+    with pytest.raises(ExternError, match=why):
+        ebpfpy.Collection(spec)
+
+
 def test_a_function_of_a_module_is_called():
     features.require_modules()
     with modules.unloaded_afterwards(modules.DEMO):
