@@ -14,8 +14,9 @@ import pytest
 
 from ebpfpy import asm, btf, sys
 from ebpfpy import features as ebpf_features
+from ebpfpy.btf.kernelsearch import KernelSearch
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.errors import KernelError, NotFoundError
+from ebpfpy.errors import KernelError, NotFoundError, UnsupportedError
 from ebpfpy.sys.refusals import ENOTSUPP
 
 _PSEUDO_BTF_ID = 3
@@ -82,6 +83,17 @@ def no_fentry():
     except KernelError as error:
         name = "ENOTSUPP" if error.errno == ENOTSUPP else errno.errorcode.get(error.errno, error.errno)
         return f"this kernel refuses fentry programs ({name})"
+
+
+@cache
+def no_search():
+    """Why the kernel cannot be asked for its types by name, or None."""
+    try:
+        with KernelSearch() as search:
+            search.find(b"task_struct", Kind.STRUCT)
+    except UnsupportedError as error:
+        return str(error)
+    return None
 
 
 @cache

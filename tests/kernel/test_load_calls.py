@@ -52,13 +52,14 @@ def test_thirty_programs_are_thirty_loads_and_the_next_time_the_same(calls, name
 
 def test_functions_of_the_kernel_are_asked_for_by_one_program_however_many_there_are(calls):
     features.require(features.no_fentry())
+    has_search = features.no_search() is None
     traced = [counting_program(each, name=f"counts_{number}") for number, each in enumerate(FUNCTIONS)]
     spec = collection_of(*traced, maps=[counting_collection("x").maps["counter"]])
     cache = btf.Cache()
     with ebpfpy.Collection(spec, ebpfpy.CollectionOptions(cache=cache)) as collection:
         assert [each.target.name for each in collection.programs.values()] == list(FUNCTIONS)
     assert (calls[Command.BTF_GET_NEXT_ID], cache.walks) == (0, 0)
-    if calls[Command.PROG_TEST_RUN] > 1:  # the kernel answers
+    if has_search:
         assert calls[Command.PROG_TEST_RUN] == len(FUNCTIONS)
         assert calls[Command.PROG_LOAD] == 1 + len(FUNCTIONS)
     vars(cache).clear()
