@@ -144,6 +144,7 @@ def explain_target(
     if not name or not name.isprintable() or " " in name:
         raise InputError(f"{name!r} is not the name of a function")
     if module is not None:
+        encode_name(module)
         module = module.replace("-", "_")
     live = kernel_types is None
     specs = _running_kernel(cache or btf.Cache()) if kernel_types is None else list(kernel_types)

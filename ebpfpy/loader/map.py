@@ -208,8 +208,11 @@ class Map(MutableMapping[Any, Any]):
         if not self.spec.key_size:
             raise UnsupportedError(f"map {self.name} of type {self.type.name} has no keys")
         key: bytes | None = None
-        while (key := sys.map_next_key(self._fd, key, self.spec.key_size)) is not None:
-            yield key
+        try:
+            while (key := sys.map_next_key(self._fd, key, self.spec.key_size)) is not None:
+                yield key
+        except KernelError as error:
+            raise self._named(error) from None
 
     def items(self) -> Any:
         """Decoded pairs as they are now, fetched in batches where the map's type has them (Linux 5.6).
@@ -231,7 +234,7 @@ class Map(MutableMapping[Any, Any]):
                 batches = list(sys.map_batches(self._fd, key_size=sizes[0], value_size=sizes[1], count=count))
             except KernelError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
-                    raise
+                    raise self._named(error) from None
             else:
                 for batch in batches:
                     for at in range(batch.elements):
@@ -239,7 +242,7 @@ class Map(MutableMapping[Any, Any]):
                         yield self._key.decode(key), self._decode(batch.values[at * sizes[1] : (at + 1) * sizes[1]])
                 return
         for key in self._raw_keys():
-            data = sys.map_lookup(self._fd, key, sizes[1])
+            data = self.lookup_bytes(key)
             if data is not None:
                 yield self._key.decode(key), self._decode(data)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from ebpfpy import sys
-from ebpfpy.errors import KernelError
+from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.refusals import ENOTSUPP
 
@@ -23,6 +24,24 @@ _ROOM = 512  # bytes by which a program may make a packet larger
 _CHANGED_IN_PLACE = frozenset(
     {ProgramType.SYSCALL, ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE, ProgramType.TRACING}
 )
+_CONTEXT_ALONE = frozenset({ProgramType.SYSCALL, ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE})
+_PACKETS = frozenset(
+    {
+        ProgramType.XDP,
+        ProgramType.SCHED_CLS,
+        ProgramType.SCHED_ACT,
+        ProgramType.SOCKET_FILTER,
+        ProgramType.CGROUP_SKB,
+        ProgramType.FLOW_DISSECTOR,
+    }
+)
+_ETHERNET = 14  # bytes of a header, ETH_HLEN
+
+
+def _input(program: str, field: str, value: bytes | bytearray | memoryview) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise InputError(f"program {program}: {field} is of type {type(value).__name__}, not bytes")
+    return bytes(value)
 
 
 class Program:
@@ -111,8 +130,16 @@ class Program:
             What the program returned, and packet and context afterwards.
 
         Raises:
+            InputError: an argument of a wrong type, or one that is no size.
             KernelError: the kernel refused; InterruptedError: a signal came, and the program may have run.
         """
+        data, context = _input(self.name, "data", data), _input(self.name, "context", context)
+        for name, number in (("repeat", repeat), ("flags", flags), ("batch_size", batch_size), ("cpu", cpu or 0)):
+            if not isinstance(number, int) or not 0 <= number < 1 << 32:
+                raise InputError(f"program {self.name}: {name} is {number!r}, not a number of 32 bits")
+        for name, room in (("data_room", data_room), ("context_room", context_room)):
+            if room is not None and (not isinstance(room, int) or not 0 <= room < 1 << 31):
+                raise InputError(f"program {self.name}: {name} is {room!r}, not a number of bytes")
         if data_room is None:
             data_room = len(data) + _ROOM if data and not flags & _LIVE_FRAMES else 0
         if context_room is None:
@@ -133,7 +160,26 @@ class Program:
             error.subject = f"program {self.name}"
             if error.errno == ENOTSUPP:
                 error.hint = f"this kernel cannot run programs of type {self.type.name} by hand"
+            elif error.errno == errno.E2BIG:
+                error.hint = f"the context of {len(context)} bytes is larger than the kernel's, and not zero there"
+            elif error.errno == errno.ENXIO and cpu is not None:
+                error.hint = f"there is no CPU {cpu} that is online"
+            elif error.errno == errno.EINVAL:
+                error.hint = self._unfit(len(data), len(context), repeat) or error.hint
             raise
+
+    def _unfit(self, data: int, context: int, repeat: int) -> str | None:
+        """What of the input the type of program does not go with."""
+        kind = self.type.name
+        if self.type in _CONTEXT_ALONE:
+            if data:
+                return f"a {kind} takes its arguments as context, and no packet"
+            if repeat != 1:
+                return f"a {kind} runs once, and not {repeat} times"
+            return f"it reads more of its context than {context} bytes, or other than this kernel takes"
+        if self.type in _PACKETS and data < _ETHERNET:
+            return f"a {kind} takes a packet of {_ETHERNET} bytes at least as data, not of {data}"
+        return None
 
     def test_run(self, **arguments: int | bytes) -> sys.RunResult:
         """Run it now; the arguments are those of `ebpfpy.sys.prog_test_run`, as the kernel has them: see `run`."""

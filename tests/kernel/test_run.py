@@ -7,7 +7,7 @@ import pytest
 
 import ebpfpy
 from ebpfpy import asm, features, sys
-from ebpfpy.errors import KernelError
+from ebpfpy.errors import EbpfError, KernelError
 from ebpfpy.sys import ProgramType
 from tests.kernel import features as machine
 from tests.kernel.blueprints import collection_of, path_of, program_of
@@ -90,3 +90,22 @@ def test_the_callback_of_a_timer_is_linked_in_and_runs(spec):
         while not collection.variables["fired"].get() and time.monotonic() < deadline:
             time.sleep(0.01)
         assert collection.variables["fired"].get() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("swap", {"data": bytes(13)}, "takes a packet of 14 bytes at least as data, not of 13"),
+        ("on_cpu", {"data": bytes(14)}, "a RAW_TRACEPOINT takes its arguments as context, and no packet"),
+        ("on_cpu", {"context": bytes(16), "repeat": 5}, "a RAW_TRACEPOINT runs once, and not 5 times"),
+        ("on_cpu", {"context": bytes(16), "cpu": 1 << 20}, "there is no CPU 1048576"),
+        ("swap", {"data": "packet"}, "data is of type str, not bytes"),
+        ("swap", {"data": bytes(14), "repeat": -1}, "repeat is -1, not a number of 32 bits"),
+        ("swap", {"data": bytes(14), "data_room": -1}, "data_room is -1, not a number of bytes"),
+    ],
+)
+def test_input_that_a_program_does_not_go_with_is_said(name, arguments, why, spec):
+    for other in set(spec.programs) - {name}:
+        del spec.programs[other]
+    with ebpfpy.Collection(spec) as collection, pytest.raises(EbpfError, match=why):
+        collection.programs[name].run(**arguments)
