@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from ebpfpy import btf
-from ebpfpy.errors import EbpfError, ElfError
+from ebpfpy.errors import BtfError, EbpfError, ElfError, TypeNotFoundError
 from ebpfpy.sys.enums import MapType, ProgramType
 
 from .datasec import fill_in
@@ -63,6 +63,8 @@ def load_collection_spec(
     file = open_object(source)
     try:
         return _read(file)
+    except TypeNotFoundError as error:  # one type refers to another that is not there
+        raise BtfError(f"{file.source}: malformed BTF: {str(error).removeprefix(f'{file.source}: ')}") from error
     except EbpfError:
         raise
     except (MemoryError, RecursionError) as error:

@@ -14,7 +14,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.core.relocation import RelocationKind
 from ebpfpy.elf import CollectionSpec, Reference, ReferenceKind, load_collection_spec
-from ebpfpy.errors import EbpfError, ElfError, InputError
+from ebpfpy.errors import BtfError, EbpfError, ElfError, InputError
 from ebpfpy.sys.enums import AttachType, MapFlags, MapType, ProgramType
 
 TESTDATA = Path(__file__).parents[3] / "testdata"
@@ -524,3 +524,15 @@ def test_reading_an_object_opens_nothing_else(tmp_path):
         load_collection_spec(path)
     assert caught.value.source == str(path)
     assert caught.value.offset == 18
+
+
+def test_a_type_that_is_not_there_is_called_malformed_btf():
+    data = bytearray((TESTDATA / "maps.bpf.o").read_bytes())
+    spec = load_collection_spec(bytes(data))
+    last = spec.types.type_id(spec.maps["hash"].value)
+    pointer = struct.pack("=3I", 0, 2 << 24, last)  # PTR to the structure, as the definition of the map has it
+    assert data.count(pointer) == 1
+    at = data.index(pointer)
+    data[at : at + 12] = struct.pack("=3I", 0, 2 << 24, 60_000)
+    with pytest.raises(BtfError, match="malformed BTF: no type has id 60000"):
+        load_collection_spec(bytes(data))
