@@ -26,6 +26,7 @@ json.dump({"version": version, "answers": answers}, sys.stdout)
 
 NEWER = {"uprobe.session", "uprobe.session.s", "fsession", "fsession.s"}
 NEWER |= {"tp.s", "tracepoint.s", "raw_tp.s", "raw_tracepoint.s", "tp_btf.s"}
+NEWER |= {f"{kind}.multi{sleepable}" for kind in ("fentry", "fexit", "fsession") for sleepable in ("", ".s")}
 """What libbpf 1.5 does not know yet."""
 
 

@@ -374,7 +374,7 @@ def test_a_program_chooses_among_the_sockets_of_a_port(namespace):
             link.attach(program)
 
 
-@pytest.mark.parametrize(("name", "way"), [("on_route", "ip route"), ("on_call", "test_run")])
+@pytest.mark.parametrize(("name", "way"), [("on_route", "ip route"), ("on_call", r"program\.run\(\)")])
 def test_a_program_that_no_link_is_for_says_how_it_is_used(name, way):
     with only(OBJECT, name) as (program, _), pytest.raises(UnsupportedError, match=way):
         link.attach(program)

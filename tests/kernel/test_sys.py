@@ -27,6 +27,7 @@ NEWER = {
     "prog_token_fd": "6.9",
     "token_create": "6.9",
     "fd_array_cnt": "6.14",
+    "link_create.tracing_multi": "7.2",
     "fd_array": "5.14",
     "core_relo_cnt": "5.17",
     "core_relos": "5.17",
