@@ -164,8 +164,8 @@ class RecordReader(ABC, Generic[R]):
     def fileno(self) -> int:
         """A descriptor that select(2), epoll(7) and the like call readable when there may be something to read.
 
-        For loops that wait for several things: when it is readable, call `poll(0)`, which may find nothing, until it
-        finds nothing. Still owned by the reader.
+        For loops that wait for several things: once it is registered, and whenever it is readable, call `poll(0)` until
+        it finds nothing. What came before it was registered may not be announced. Still owned by the reader.
 
         Raises:
             ClosedError: the reader is closed.

@@ -138,7 +138,7 @@ def _print_events(
     """
     end = None if duration is None else time.monotonic() + duration
     left = count
-    printed = 0
+    printed = 1  # what came before a descriptor is watched is not announced: look once before waiting
     with select.epoll() as epoll:
         for reader, _ in readers:
             epoll.register(reader.fileno(), select.EPOLLIN)

@@ -37,9 +37,15 @@ def load(name):
 
 
 def unload(name):
-    """Unload a module if it is loaded."""
-    if is_loaded(name):
-        _run("rmmod", name)
+    """Unload a module if it is loaded; it may take the kernel a moment to let go of it."""
+    end = time.monotonic() + 20
+    while is_loaded(name):
+        try:
+            _run("rmmod", name)
+        except RuntimeError as error:
+            if "in use" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def demo_image():

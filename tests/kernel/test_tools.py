@@ -217,7 +217,8 @@ def test_offcputime_says_where_a_thread_slept_and_how_long(options):
         assert {key["pid"] for key, _ in mine} == {PID}
         assert sum(value["times"] for _, value in mine) == 3
         passed = sum(value["nanoseconds"] for _, value in mine)
-        assert 150_000_000 <= passed < 20_000_000_000
+        # of each sleep a little passes before the thread is off the CPU, and after it is woken
+        assert 100_000_000 <= passed < 20_000_000_000
         tick = 1_000_000_000 // int(sys.read_config()["CONFIG_HZ"])
         assert all(value["ticks"] == value["nanoseconds"] // tick for _, value in mine)
         assert {value["comm"] for _, value in mine} == {COMM}
