@@ -34,7 +34,10 @@ def encode_name(name: str) -> bytes:
     """
     if not isinstance(name, str):
         raise InputError(f"a name is a string, not {name!r}")
-    return name.encode("utf-8", "surrogatepass")
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
 
 
 def essential_bytes(name: bytes) -> bytes:

@@ -86,6 +86,14 @@ def no_fentry():
 
 
 @cache
+def no_prev_state():
+    """Why the tracepoint sched_switch does not tell the state of the task that is left, or None."""
+    event = btf.load_kernel_spec().type_by_name("btf_trace_sched_switch", btf.Typedef)
+    arguments = btf.resolve(event).target.params[1:]  # what the tracepoint itself has for them comes first
+    return None if len(arguments) > 3 else "this kernel's sched_switch has no argument prev_state"
+
+
+@cache
 def no_search():
     """Why the kernel cannot be asked for its types by name, or None."""
     try:

@@ -63,6 +63,7 @@ def test_a_struct_that_is_passed_by_value_is_read_by_its_accessor(options):
 
 
 def test_a_tracepoints_arguments_lie_where_their_names_say(options):
+    features.since("5.18", features.no_prev_state())
     with attached("switched", options) as collection:
         subprocess.run(["true"], check=True)
         os.sched_yield()

@@ -75,6 +75,8 @@ def has(feature, types):
             return bool(kernel.string_offsets(b"BPF_FUNC_for_each_map_elem"))  # the first that takes one
         case "links of struct_ops":
             return bool(kernel.string_offsets(b"BPF_STRUCT_OPS"))  # the attach type
+        case "argument prev_state of sched_switch":
+            return machine.no_prev_state() is None
         case "structs as arguments":
             return machine.no_structs_as_arguments() is None
         case "structures of modules":
