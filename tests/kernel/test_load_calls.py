@@ -53,6 +53,7 @@ def test_thirty_programs_are_thirty_loads_and_the_next_time_the_same(calls, name
 def test_functions_of_the_kernel_are_asked_for_by_one_program_however_many_there_are(calls):
     features.require(features.no_fentry())
     has_search = features.no_search() is None
+    calls.clear()
     traced = [counting_program(each, name=f"counts_{number}") for number, each in enumerate(FUNCTIONS)]
     spec = collection_of(*traced, maps=[counting_collection("x").maps["counter"]])
     cache = btf.Cache()
