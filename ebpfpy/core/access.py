@@ -161,6 +161,11 @@ class Mismatch(NamedTuple):
     reason: str
 
 
+def missing_member(name: bytes) -> Mismatch:
+    """What there is to say of a struct that has no member of that name."""
+    return Mismatch(f"no member {name.decode('utf-8', 'replace')!r}")
+
+
 def match_fields(local_types: RawTypes, local: Access, target_types: RawTypes, root: int) -> Access | Mismatch:
     """Walk a local path on a target type, by name."""
     record = target_types.under(root)
@@ -206,7 +211,7 @@ def _find_member(
     """The member of that name, direct or in anonymous members; the first namesake at a level decides for that level."""
     hits = target_types.reach(record, name)
     if not hits:
-        return Mismatch(f"no member {name.decode('utf-8', 'replace')!r}")
+        return missing_member(name)
     known = local_types.mismatches(target_types)
     closed: list[tuple[int, ...]] = []  # structs in which an incompatible namesake has ended the search
     why: str | None = None

@@ -13,6 +13,7 @@ from .access import (
     AccessError,
     Mismatch,
     match_fields,
+    missing_member,
     parse_indices,
     walk_enumerator,
     walk_fields,
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
     from ebpfpy.btf import Spec
 
+    from .nearnames import NearNames
     from .relocation import Relocation
 
-_NEAR_NAME, _NEAR_LENGTH, _NEAR_POOL = 64, 6, 1000  # names, and differences in length, that are worth comparing
 _BYTE_OFF = R.BYTE_OFF
 _COMPOSITE = (Kind.STRUCT, Kind.UNION)
 _NO_MEMBERS = Members([], [], [], [])
@@ -52,7 +53,7 @@ class Query:
         member: the declared type of that member; else 0.
     """
 
-    __slots__ = ("_access", "_text", "_types", "kind", "member", "name", "root", "value")
+    __slots__ = ("_access", "_first", "_text", "_types", "kind", "member", "name", "root", "value")
 
     def __init__(
         self,
@@ -73,6 +74,16 @@ class Query:
         self._access = access
         self._types = types
         self._text = text
+        self._first: tuple[bytes, Mismatch] | None = None
+
+    @property
+    def first(self) -> tuple[bytes, Mismatch]:
+        """The name of the first member on the path, b"" if an element comes first, and what to say where it is not."""
+        if self._first is None:
+            points = self.access.points[1:2]
+            name = (points[0].name if points else None) or b""
+            self._first = name, missing_member(name)
+        return self._first
 
     @property
     def access(self) -> Access:
@@ -174,21 +185,24 @@ class Answer:
 
     Attributes:
         value: the number.
+        bits: where the path on the target ends, in bits from the root.
         memory_size_reason: why a load or store has to be poisoned; None if it need not.
     """
 
-    __slots__ = ("_access", "_evaluation", "_query", "memory_size_reason", "value")
+    __slots__ = ("_access", "_evaluation", "_query", "bits", "memory_size_reason", "value")
 
     def __init__(
         self,
         access: Access | None,
         value: Value,
         memory_size_reason: str | None,
+        bits: int = 0,
         evaluation: Evaluation | None = None,
         query: Query | None = None,
     ) -> None:
         self._access = access
         self.value = value
+        self.bits = bits if access is None else access.bits
         self.memory_size_reason = memory_size_reason
         self._evaluation = evaluation
         self._query = query
@@ -206,7 +220,7 @@ class Answer:
 class Evaluation:
     """One candidate for one local type, and its answers so far."""
 
-    __slots__ = ("_answers", "_local", "_mismatches", "_plain", "_target", "spec", "type_id")
+    __slots__ = ("_answers", "_local", "_mismatches", "_names", "_plain", "_target", "spec", "type_id")
 
     def __init__(self, local: RawTypes, spec: Spec, type_id: int) -> None:
         self.spec = spec
@@ -216,6 +230,7 @@ class Evaluation:
         self._mismatches = local.mismatches(self._target)
         self._answers: dict[Query, Answer | Mismatch] = {}
         self._plain: dict[bytes, tuple[int, int]] | None = None
+        self._names: frozenset[bytes] | None = None
 
     def count_answers(self, queries: Iterable[Query]) -> int:
         """How many of the queries this candidate answers; remembers the answers.
@@ -227,7 +242,7 @@ class Evaluation:
         for query in queries:
             found = known.get(query)
             if found is None:
-                found = self.answer(query)
+                found = self._find(query)
             if found.__class__ is not Mismatch:
                 count += 1
         return count
@@ -239,19 +254,26 @@ class Evaluation:
             BtfError: the candidate's own BTF is malformed.
         """
         found = self._answers.get(query)
-        if found is None:
-            try:
-                found = self._plain_answer(query, query.name) if query.name is not None else None
-                if found is None:
-                    found = self._evaluate(query)
-            except (AccessError, DepthError) as error:
-                found = Mismatch(str(error))
-            self._answers[query] = found
+        return found if found is not None else self._find(query)
+
+    def _find(self, query: Query) -> Answer | Mismatch:
+        """An answer that is not known yet."""
+        found: Answer | Mismatch | None
+        try:
+            found = self._plain_answer(query, query.name) if query.name is not None else None
+            if found is None:
+                found = self._evaluate(query)
+        except (AccessError, DepthError) as error:
+            found = Mismatch(str(error))
+        self._answers[query] = found
         return found
 
     def _evaluate(self, query: Query) -> Answer | Mismatch:
         local, target, kind = self._local, self._target, query.kind
         if kind not in _NO_FIELD:
+            name, missing = query.first
+            if name and self._lacks(name):
+                return missing
             access = match_fields(local, query.access, target, self.type_id)
             if isinstance(access, Mismatch):
                 return access
@@ -265,6 +287,13 @@ class Evaluation:
                 return Mismatch(reason)
             return Answer(Access(self.type_id, (0,), (), 0), type_value(target, self.type_id, kind), None)
         return self._evaluate_enumerator(query)
+
+    def _lacks(self, name: bytes) -> bool:
+        """Whether this candidate is a struct or union without a member of that name: what many are asked in vain."""
+        names = self._names
+        if names is None:
+            names = self._names = self._target.member_names(self.type_id)
+        return name not in names if names else False
 
     def _plain_answer(self, query: Query, name: bytes) -> Answer | None:
         """The answer to a plain query where the target's member is plain, too; what `match_fields` would say."""
@@ -286,7 +315,7 @@ class Evaluation:
         reason = None
         if size != query.value[2]:
             reason = memory_size_reason(self._local, query.value, target, value)
-        return Answer(None, value, reason, self, query)
+        return Answer(None, value, reason, bits, self, query)
 
     def walk(self, query: Query) -> Access:
         """The path on the target of a query that was answered without walking it."""
@@ -356,7 +385,7 @@ class Choice:
         self._later = later
         self._later_found: list[Evaluation] | None = None
         self._near = near
-        self._names: dict[bool, list[str]] = {}
+        self._names: dict[bool, NearNames] = {}
         self._because = because  # what decided, if it was not the number of answers
 
     def candidates(self, query: Query) -> tuple[Candidate, ...]:
@@ -403,34 +432,27 @@ class Choice:
         """Names that resemble the one that no candidate has."""
         if not self.searched:
             return self._near()
-        import difflib
-
         wanted = next((p.name for p in reversed(query.access.points) if p.name), None)
         if wanted is None:
             return ()
-        names = self._names_of(query.kind in ENUM_KINDS)
-        text = wanted.decode("utf-8", "replace")
-        pool = dict.fromkeys(
-            name
-            for name in names
-            if name != text and len(name) <= _NEAR_NAME and abs(len(name) - len(text)) <= _NEAR_LENGTH
-        )
-        if len(pool) > _NEAR_POOL:
-            pool = dict.fromkeys(sorted(pool, key=lambda name: name[:3] != text[:3]))
-        return tuple(difflib.get_close_matches(text[:_NEAR_NAME], list(pool)[:_NEAR_POOL], n=3))
+        return self._names_of(query.kind in ENUM_KINDS).like(wanted.decode("utf-8", "replace"))
 
-    def _names_of(self, enumerators: bool) -> list[str]:
+    def _names_of(self, enumerators: bool) -> NearNames:
         """The names of all enumerators, or members, of the types that were searched; kept, as many may be missing."""
+        from .nearnames import NearNames
+
         known = self._names.get(enumerators)
         if known is not None:
             return known
-        names: list[str] = []
+        names: set[bytes] = set()
         for each in self.searched:
             types = raw_types(each.spec)
             record = types.under(each.type_id)
             if enumerators:
-                names += [name.decode("utf-8", "replace") for name, _ in types.enumerators(record)]
-            elif record.kind in (4, 5):
-                names += [name.decode("utf-8", "replace") for name in types.members(record).names if name]
-        self._names[enumerators] = names
-        return names
+                names.update(name for name, _ in types.enumerators(record))
+            elif record.kind in _COMPOSITE:
+                names.update(types.members(record).names)
+        names.discard(b"")
+        found = NearNames(name.decode("utf-8", "replace") for name in sorted(names))
+        self._names[enumerators] = found
+        return found

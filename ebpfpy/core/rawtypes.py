@@ -120,6 +120,7 @@ class RawTypes:
         "_indices",
         "_members",
         "_mismatches",
+        "_names",
         "_nested",
         "_plain",
         "_records",
@@ -141,6 +142,7 @@ class RawTypes:
         self._direct: dict[int, dict[bytes, int]] = {}
         self._nested: dict[int, dict[bytes, list[Reached]]] = {}
         self._plain: dict[int, dict[bytes, tuple[int, int]]] = {}
+        self._names: dict[int, frozenset[bytes]] = {}
         self._essential: dict[int, bytes] = {}
         self._enumerators: dict[int, list[tuple[bytes, int]]] = {}
         self._indices: dict[int, dict[bytes, int]] = {}
@@ -331,6 +333,20 @@ class RawTypes:
         found = self._plain.get(record.type_id)
         if found is None:
             found = self._plain[record.type_id] = self._plain_members(record) if record.kind in _COMPOSITE else {}
+        return found
+
+    def member_names(self, type_id: int) -> frozenset[bytes]:
+        """The names of all members, reached directly or through anonymous members; empty for no struct or union."""
+        record = self.under(type_id)
+        if record.type_id < self._first and self._base is not None:
+            return self._base.member_names(record.type_id)
+        found = self._names.get(record.type_id)
+        if found is None:
+            found = frozenset()
+            if record.kind in _COMPOSITE:
+                members = self.members(record)
+                found = frozenset(members.names).union(self._nested_in(record, members))
+            self._names[record.type_id] = found
         return found
 
     def _plain_members(self, record: Record) -> dict[bytes, tuple[int, int]]:

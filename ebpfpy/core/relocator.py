@@ -136,8 +136,11 @@ class Relocator:
     ) -> list[Fixup]:
         """The fixups for the relocations of one local type."""
         queries = [local.query(relocation) for relocation in group]
-        asked = dict.fromkeys(query for query in queries if query.kind is not R.LOCAL_TYPE_ID)
-        choice = self._choose(group, queries, list(asked), prefer_module, prefer_function) if asked else None
+        asked: dict[Query, Relocation] = {}
+        for relocation, query in zip(group, queries, strict=True):
+            if query.kind is not R.LOCAL_TYPE_ID:
+                asked.setdefault(query, relocation)
+        choice = self._choose(asked, prefer_module, prefer_function) if asked else None
         found = []
         for relocation, query in zip(group, queries, strict=True):
             if choice is None or query.kind is R.LOCAL_TYPE_ID:
@@ -181,24 +184,16 @@ class Relocator:
             self._fallback_specs = [spec for spec in self._fallback() if spec.name not in have]
         return self._fallback_specs
 
-    def _choose(
-        self,
-        group: list[Relocation],
-        asked: list[Query],
-        queries: list[Query],
-        prefer_module: str | None,
-        prefer_function: str | None,
-    ) -> Choice:
+    def _choose(self, asked: dict[Query, Relocation], prefer_module: str | None, prefer_function: str | None) -> Choice:
         """The candidate that answers.
 
         Args:
-            group: relocations of one local type.
-            asked: the query of each.
-            queries: those that need a candidate, none twice.
+            asked: what is asked of one local type, and the first relocation that asks it.
             prefer_module: the module that the program attaches to.
             prefer_function: what in it.
         """
-        relocation = group[0]
+        queries = list(asked)
+        relocation = asked[queries[0]]
         local = relocation.spec
         record = raw_types(local).record(relocation.type_id)
         essential = raw_types(local).essential_name(relocation.type_id)
@@ -242,7 +237,7 @@ class Relocator:
             searched += found
             points = max((scores[id(evaluation)] for evaluation in found), default=0)
             equals = [evaluation for evaluation in found if points and scores[id(evaluation)] == points]
-        self._agree(equals, group, asked)
+        self._agree(equals, asked)
         chosen = equals[0] if equals else None
 
         def later() -> list[Evaluation]:
@@ -322,16 +317,14 @@ class Relocator:
         warnings.append(text)
 
     @staticmethod
-    def _agree(equals: list[Evaluation], group: list[Relocation], asked: list[Query]) -> None:
+    def _agree(equals: list[Evaluation], asked: dict[Query, Relocation]) -> None:
         """Refuse candidates that answer equally many relocations, and differently."""
         if len(equals) < 2:
             return
-        for relocation, query in zip(group, asked, strict=True):
+        for query, relocation in asked.items():
             answers = [evaluation.answer(query) for evaluation in equals]
             # modulo 2**64, as an instruction holds it: -1 of an enum is the same as ~0 of an enum64
-            numbers = {
-                None if isinstance(a, Mismatch) else (a.value.number % (1 << 64), a.access.bits) for a in answers
-            }
+            numbers = {None if isinstance(a, Mismatch) else (a.value.number % (1 << 64), a.bits) for a in answers}
             if len(numbers) == 1:
                 continue
             texts = tuple(

@@ -7,6 +7,7 @@ import random
 import time
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,9 @@ from ebpfpy.elf import CollectionSpec, load_collection_spec
 from ebpfpy.errors import EbpfError, RelocationError
 from tests.differential.random_types import random_case
 from tests.unit.core.records import SIGNED, Records, relocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTDATA = Path(__file__).parents[2] / "testdata"
 OBJECTS = sorted(path.name for path in TESTDATA.glob("*.o") if "legacy" not in path.name)
@@ -160,9 +164,8 @@ def test_garbage_ends_in_a_value_or_an_error_of_ours(local, target, asked):
         against.append([there, Records(base=target).spec("module", there)])
     for type_id, access, kind in asked:
         for specs in against:
-            start = time.process_time()
-            attempt([core.Relocation(spec, type_id, access, kind)], specs)
-            assert time.process_time() - start < 1
+            with one_second():
+                attempt([core.Relocation(spec, type_id, access, kind)], specs)
 
 
 def attempt(asked: list[core.Relocation], specs: list[btf.Spec]) -> list[core.Fixup] | None:
@@ -182,10 +185,16 @@ def attempt(asked: list[core.Relocation], specs: list[btf.Spec]) -> list[core.Fi
 
 
 def within_a_second(local: Records, target: Records, root: int, access: str, kind: R) -> core.Fixup | None:
-    start = time.process_time()
-    fixups = attempt([relocation(local.spec("object"), root, access, kind)], [target.spec("vmlinux")])
-    assert time.process_time() - start < 1
+    with one_second():
+        fixups = attempt([relocation(local.spec("object"), root, access, kind)], [target.spec("vmlinux")])
     return fixups[0] if fixups else None
+
+
+@contextlib.contextmanager
+def one_second() -> Iterator[None]:
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < 1
 
 
 EVERY_FIELD_KIND = [R.BYTE_OFF, R.FIELD_EXISTS, R.TYPE_MATCHES, R.TYPE_EXISTS, R.TYPE_SIZE]
@@ -298,3 +307,52 @@ def test_a_thousand_flavours_of_one_type_are_no_trouble():
     for at in range(1000):
         target.struct(f"s___{at}", 4, [("a", number, 32)])
     assert within_a_second(local, target, root, "0:0", R.BYTE_OFF).target_value == 4
+
+
+def many_members(count: int) -> tuple[Records, int]:
+    local = Records()
+    number = local.int("int", 4, SIGNED)
+    return local, local.struct("s", 4 * count, [(f"m{at}", number, 32 * at) for at in range(count)])
+
+
+@pytest.mark.parametrize("kind", [R.BYTE_OFF, R.FIELD_EXISTS, R.BYTE_SZ])
+def test_two_thousand_flavours_times_a_hundred_relocations_are_no_trouble(kind):
+    """Each candidate answers one of them, or two; the first one answers most."""
+    local, root = many_members(100)
+    target = Records()
+    number = target.int("int", 4, SIGNED)
+    target.struct("s", 12, [(f"m{at}", number, 32 * at) for at in range(3)])
+    for flavour in range(2000):
+        target.struct(f"s___{flavour}", 8, [(f"m{flavour % 100}", number, 0), ("x", number, 32)])
+    spec, there = local.spec("object"), target.spec("vmlinux")
+    with one_second():
+        fixups = core.relocate([relocation(spec, root, f"0:{at}", kind, at) for at in range(100)], [there])
+    assert {fixup.type_id for fixup in fixups if fixup.spec is there} == {2}
+
+
+def test_two_thousand_flavours_that_agree_on_everything_are_no_trouble():
+    local, root = many_members(25)
+    target = Records()
+    number = target.int("int", 4, SIGNED)
+    members = [(f"m{at}", number, 32 * at + 32) for at in range(25)]
+    for flavour in range(2000):
+        target.struct(f"s___{flavour}", 104, members)
+    spec, there = local.spec("object"), target.spec("vmlinux")
+    asked = [relocation(spec, root, f"0:{at % 25}", R.BYTE_OFF, at) for at in range(25_000)]  # each question often
+    with one_second():
+        fixups = core.relocate(asked, [there])
+    assert [fixup.target_value for fixup in fixups[:25]] == [4 * at + 4 for at in range(25)]
+
+
+def test_what_a_hundred_missing_members_may_have_meant_is_found_soon_among_many_names():
+    local, root = many_members(100)
+    target = Records()
+    number = target.int("int", 4, SIGNED)
+    for flavour in range(500):
+        names = [f"m{at}x{flavour}" for at in range(100)]
+        target.struct(f"s___{flavour}", 400, [(name, number, 32 * at) for at, name in enumerate(names)])
+    spec, there = local.spec("object"), target.spec("vmlinux")
+    fixups = core.relocate([relocation(spec, root, f"0:{at}", R.BYTE_OFF, at) for at in range(100)], [there])
+    with one_second():
+        near = [fixup.near for fixup in fixups]
+    assert {len(each) for each in near} == {3}

@@ -112,6 +112,14 @@ def test_trap_04_candidates_that_answer_nothing_never_win_and_are_no_ambiguity()
     assert solve(local, target, (root, "0:0", R.BYTE_OFF), (root, "0:0", R.FIELD_EXISTS)) == [None, 0]
 
 
+def test_trap_04_the_local_id_is_no_matter_of_the_candidates():
+    local, target = sides()
+    root = local.struct("s", 4, [("a", INT, 0)])
+    for name in ("s", "s___2"):
+        target.struct(name, 4, [("a", INT, 0)])
+    assert solve(local, target, (root, "0", R.LOCAL_TYPE_ID), (root, "0:0", R.BYTE_OFF)) == [root, 0]
+
+
 def test_trap_05_size_and_id_of_a_missing_type_are_0_and_no_poison():
     local, target = sides()
     root = local.struct("gone", 4, [("a", INT, 0)])
