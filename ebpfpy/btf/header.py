@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ebpfpy.errors import BtfError
 
@@ -23,7 +23,8 @@ ByteOrder = Literal["little", "big"]
 
 # u16 magic, u8 version, u8 flags, u32 hdr_len, type_off, type_len, str_off, str_len
 _HEADER = {"little": struct.Struct("<HBBIIIII"), "big": struct.Struct(">HBBIIIII")}
-_USUAL, _MAGIC = _HEADER["little"].unpack_from, 0xEB9F
+_USUAL_ORDER: Final = "little"
+_USUAL, _MAGIC = _HEADER[_USUAL_ORDER].unpack_from, 0xEB9F
 _ORDERS: dict[bytes, ByteOrder] = {b"\x9f\xeb": "little", b"\xeb\x9f": "big"}
 _LAYOUT = {"little": struct.Struct("<II"), "big": struct.Struct(">II")}
 
@@ -51,48 +52,45 @@ _new_sections = tuple.__new__  # without NamedTuple's Python constructor
 
 def looks_like_btf(data: Any) -> bool:
     """Whether the first two bytes are BTF's magic number in either byte order."""
-    return len(data) >= 2 and bytes(data[:2]) in _ORDERS
+    head = data[:2]
+    return (head if head.__class__ is bytes else bytes(head)) in _ORDERS
 
 
-def ends_with_strings(data: bytes) -> bool:
-    """Whether bytes are BTF of this machine's usual sort, up to the last string; False is no verdict."""
+def extent(data: bytes) -> int:
+    """How many bytes BTF of this machine's usual sort has, by its header: up to the last string; -1 for other data."""
     if len(data) < HEADER_SIZE:
-        return False
-    magic, _, _, length, _, _, start, extent = _USUAL(data)
-    return length + start + extent == len(data) and magic == _MAGIC  # type: ignore[no-any-return]
+        return -1
+    magic, _, _, length, _, _, start, size = _USUAL(data)
+    return length + start + size if magic == _MAGIC else -1
 
 
 def read_header(data: Any, *, source: str, split: bool) -> Sections:
     """Check a blob's header and find its sections.
 
     Args:
-        data: the whole blob; slices of it are bytes.
+        data: the whole blob, a buffer; slices of it are bytes.
         source: what it is called in errors.
         split: it continues another blob: its strings may be empty or start with any character.
 
     Raises:
         BtfError: it is no BTF, or its header contradicts itself or the blob's length.
     """
-    size = len(data)
-    head: bytes = data[:HEADER_SIZE_LAYOUT]
-    order = _ORDERS.get(head[:2])
-    if order is None:
-        raise BtfError("not BTF: the magic number 0xeb9f is missing", source=source, offset=0)
-    if size < HEADER_SIZE:
-        raise BtfError(f"truncated: {size} bytes, a header has {HEADER_SIZE}", source=source, offset=size)
-    _, version, _flags, length, type_off, type_len, str_off, str_len = _HEADER[order].unpack_from(head)
+    size, order = len(data), _USUAL_ORDER
+    if size < HEADER_SIZE or (fields := _USUAL(data))[0] != _MAGIC:
+        order, fields = _unusual(data, source)
+    _, version, _flags, length, type_off, type_len, str_off, str_len = fields
     if version != 1:
         raise BtfError(f"BTF version {version} is unknown", source=source, offset=2)
     if not HEADER_SIZE <= length <= size:
         raise BtfError(f"header length {length} does not fit into {size} bytes", source=source, offset=4)
     layout_off = layout_len = 0
     if length >= HEADER_SIZE_LAYOUT:
-        layout_off, layout_len = _LAYOUT[order].unpack_from(head, HEADER_SIZE)
+        layout_off, layout_len = _LAYOUT[order].unpack_from(data, HEADER_SIZE)
     types, strings, room = length + type_off, length + str_off, size - length
     types_end, strings_end = types + type_len, strings + str_len
     if types_end > size or strings_end > size or layout_off + layout_len > room:
         _refuse_overrun(size, length, (type_off, type_len), (str_off, str_len), (layout_off, layout_len), source)
-    if type_off % 4 or type_len % 4:
+    if (type_off | type_len) % 4:
         raise BtfError("type section is not made of whole words", source=source, offset=8)
     if str_len and data[strings_end - 1 : strings_end] != b"\0":
         raise BtfError("string section does not end with NUL", source=source, offset=strings_end - 1)
@@ -104,6 +102,17 @@ def read_header(data: Any, *, source: str, split: bool) -> Sections:
         )
     layout = _read_layout(data[length + layout_off : length + layout_off + layout_len], source) if layout_len else ()
     return _new_sections(Sections, (order, types, types_end, strings, strings_end, layout))
+
+
+def _unusual(data: Any, source: str) -> tuple[ByteOrder, tuple[Any, ...]]:
+    """The byte order and the header of a blob that is not of the usual byte order, or no blob at all."""
+    head = bytes(data[:HEADER_SIZE])
+    order = _ORDERS.get(head[:2])
+    if order is None:
+        raise BtfError("not BTF: the magic number 0xeb9f is missing", source=source, offset=0)
+    if len(head) < HEADER_SIZE:
+        raise BtfError(f"truncated: {len(head)} bytes, a header has {HEADER_SIZE}", source=source, offset=len(head))
+    return order, _HEADER[order].unpack(head)
 
 
 def _refuse_overrun(

@@ -16,6 +16,8 @@ from .parts import Enumerator, Member, Param, VarSecinfo
 from .typebase import draft_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .spec import Spec
     from .typebase import Reference, Type
     from .types import Datasec, Enum, Func, FuncProto
@@ -27,6 +29,28 @@ _VarSecinfoDraft = draft_of(VarSecinfo)
 _EnumeratorDraft = draft_of(Enumerator)
 
 
+class Texts(dict[int, str]):
+    """Names of parts by their offsets, decoded when they are first asked for; one that many types use is kept once."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, spec: Spec) -> None:
+        self._of = spec, spec._data, spec._strings_at, spec._first_string, spec._strings_length
+
+    def __missing__(self, offset: int) -> str:
+        spec, data, start, first, length = self._of
+        own = offset - first
+        if 0 < own < length:
+            at = start + own
+            piece: bytes = data[at - 1 : at + _USUAL_NAME]  # from the end of the string before it
+            end = piece.find(b"\0", 1)
+            if end > 0 and not piece[0] and piece.isascii():
+                text = self[offset] = piece[1:end].decode()
+                return text
+        text = self[offset] = spec.string(offset)
+        return text
+
+
 def _entries(of: Type, length: int) -> tuple[Spec, list[int], int]:
     """The words behind a record, `length` to an entry; and the info word."""
     spec = of._spec
@@ -36,36 +60,17 @@ def _entries(of: Type, length: int) -> tuple[Spec, list[int], int]:
     return spec, words[start : start + length * (info & VLEN_MASK)].tolist(), info
 
 
-def _names(spec: Spec, offsets: list[int]) -> list[str]:
-    """Strings by their offsets; a name that many types use is kept once."""
-    known = spec._texts
-    try:
-        return [known[offset] for offset in offsets]
-    except KeyError:
-        pass
-    data, start, first, length = spec._data, spec._strings_at, spec._first_string, spec._strings_length
-    for offset in offsets:
-        if offset not in known:
-            own = offset - first
-            at = start + own
-            # from the end of the string before it: "", the string, what follows
-            pieces: list[bytes] = data[at - 1 : at + _USUAL_NAME].split(b"\0", 2) if 0 < own < length else []
-            if len(pieces) == 3 and not pieces[0] and pieces[1].isascii():
-                known[offset] = pieces[1].decode()
-            else:
-                known[offset] = spec.string(offset)
-    return [known[offset] for offset in offsets]
-
-
 def read_members(of: Type) -> tuple[Member, ...]:
     """The members of a type that came from a spec."""
     spec, body, info = _entries(of, 3)
     found: list[Member] = []
-    mask, shift = (0xFF_FFFF, 24) if info & KIND_FLAG else (0xFFFF_FFFF, 32)  # flag: bitfield size << 24 | bit offset
-    index = 0
-    for name, type_id, word in zip(_names(spec, body[::3]), body[1::3], body[2::3]):  # noqa: B905  (costs time)
+    texts, mask, shift = spec._texts, 0xFFFF_FFFF, 32
+    if info & KIND_FLAG:  # bitfield size << 24 | bit offset
+        mask, shift = 0xFF_FFFF, 24
+    index, entry = 0, iter(body)
+    for name, type_id, word in zip(entry, entry, entry):  # noqa: B905  (costs time)
         made = _MemberDraft()
-        made.name = name
+        made.name = texts[name]
         made._type = type_id
         made.offset_bits = word & mask
         made.bitfield_size = word >> shift
@@ -81,7 +86,7 @@ def read_members(of: Type) -> tuple[Member, ...]:
 def read_params(of: FuncProto) -> tuple[Param, ...]:
     """The parameters of a prototype that came from a spec."""
     spec, body, _ = _entries(of, 2)
-    found = _params(of, _names(spec, body[::2]), body[1::2])
+    found = _params(of, map(spec._texts.__getitem__, body[::2]), body[1::2])
     params: tuple[Param, ...] = spec._entries.setdefault(of._position, found)
     return params
 
@@ -107,7 +112,7 @@ def own_params(of: Func) -> tuple[Param, ...]:
     return params
 
 
-def _params(of: Type, names: list[str], references: list[int] | list[Reference]) -> tuple[Param, ...]:
+def _params(of: Type, names: Iterable[str], references: list[int] | list[Reference]) -> tuple[Param, ...]:
     found: list[Param] = []
     index = 0
     for name, reference in zip(names, references):  # noqa: B905
@@ -149,7 +154,7 @@ def read_enumerators(of: Enum) -> tuple[Enumerator, ...]:
     if info & KIND_FLAG:
         values = [value - (1 << bits) if value >> bits - 1 else value for value in values]
     found: list[Enumerator] = []
-    for name, value in zip(_names(spec, body[::step]), values, strict=True):
+    for name, value in zip(map(spec._texts.__getitem__, body[::step]), values, strict=True):
         made = _EnumeratorDraft()
         made.name = name
         made.value = value

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 from ebpfpy.errors import BtfError, InputError, NotFoundError, kernel_error
 from ebpfpy.sys.filemap import map_read_only
 
-from .header import ends_with_strings, looks_like_btf
+from .header import extent, looks_like_btf
 from .loadedmodules import SYSFS
 from .spec import Spec
 
@@ -201,8 +201,13 @@ def _read_file(path: str) -> bytes:
         raise InputError(f"{path!r} is no path: {error}") from None
     try:
         data = os.read(descriptor, _PIECE)
-        if ends_with_strings(data):  # asking whether there is more would take longer
+        size = extent(data)
+        if size == len(data):  # asking whether there is more would take longer
             return data
+        if size < _CHUNK and len(data) == _PIECE:
+            whole = os.pread(descriptor, size + 1, 0)  # a buffer of the right size is not copied any more
+            if len(whole) == size:
+                return whole
         more = os.read(descriptor, _CHUNK if len(data) == _PIECE else 1)  # a buffer of that size costs time
         if not more:
             return data

@@ -26,6 +26,7 @@ from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundErro
 from .derived import Derived, forget_derived
 from .header import read_header
 from .inflate import inflate
+from .inflateparts import Texts
 from .kept import Kept
 from .kinds import KIND_MASK, KIND_SHIFT, USUAL_SIZES, Kind
 from .names import encode_name, essential_bytes
@@ -73,8 +74,7 @@ class Spec(NameTable):
     _types = Kept[int, Type]()
     _entries = Kept[int, "tuple[Any, ...]"]()
     """Members, parameters, ... by the position of their type."""
-    _texts = Kept[int, str]()
-    """Names of members, parameters and enumerators: the same for many."""
+    _texts = Kept[int, str](Texts)
     derived = Derived()
     """What higher floors worked out from these types and want to find again; keyed by their own classes."""
 
@@ -89,22 +89,23 @@ class Spec(NameTable):
         """The blob's byte order, "little" or "big"."""
         self._strings_at = strings
         self._strings_length = strings_end - strings
-        # splits without a layout of their own learn from each other
-        self._sizes: dict[int, int] = dict(USUAL_SIZES) if base is None or layout else base._sizes
-        self._lock: Any = RLock() if base is None else base._lock
-        self._void: Void = Void(spec=self) if base is None else base._void
         if base is None:
             self.first_id: int = 1
             self._first_string = 0
-        else:
-            if base.byte_order != order:
-                raise BtfError(
-                    f"split BTF is {order}-endian, its base {base.byte_order}-endian",
-                    source=name or "BTF",
-                    offset=0,
-                )
-            self.first_id = base._next_id
-            self._first_string = base._first_string + base._strings_length
+            self._sizes: dict[int, int] = dict(USUAL_SIZES)
+            self._lock: Any = RLock()
+            self._void: Void = Void(spec=self)
+            return
+        if base.byte_order != order:
+            raise BtfError(
+                f"split BTF is {order}-endian, its base {base.byte_order}-endian", source=name or "BTF", offset=0
+            )
+        self.first_id = base._next_id
+        self._first_string = base._first_string + base._strings_length
+        # splits without a layout of their own learn from each other
+        self._sizes = dict(USUAL_SIZES) if layout else base._sizes
+        self._lock = base._lock
+        self._void = base._void
 
     # --- what it is ----------------------------------------------------------------------------
 

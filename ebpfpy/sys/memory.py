@@ -53,16 +53,24 @@ def _library() -> tuple[Any, Any]:
     return pattern, word
 
 
-_text = ctypes.c_char_p
-_pointer_of: Any = ctypes.c_void_p.from_buffer
+_CONTENT = bytes.__basicsize__ - 1
+"""Where CPython's bytes objects have their bytes, counted from the object."""
+
+
+@cache
+def _search_in_bytes() -> Any:
+    """memmem(3) for what is inside bytes objects; None where it cannot be used, or they are made differently."""
+    sample = b"sample"
+    address = ctypes.c_void_p.from_buffer(ctypes.c_char_p(sample)).value
+    return _library()[0] if address == id(sample) + _CONTENT else None
 
 
 def find(data: bytes, pattern: bytes, start: int, end: int) -> int:
     """``data.find(pattern, start, end)`` at the C library's speed; 0 <= start <= end <= len(data)."""
-    search = _library()[0]
+    search = _search_in_bytes()
     if search is None:
         return data.find(pattern, start, end)
-    address = _pointer_of(_text(data)).value
+    address = id(data) + _CONTENT
     found = search(address + start, end - start, pattern, len(pattern))
     return found - address if found is not None else -1
 

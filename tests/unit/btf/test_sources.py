@@ -46,6 +46,36 @@ def test_files_readers_and_path_objects_are_read_and_give_the_name(blob: bytes, 
     assert btf.load_spec_from_reader(io.BytesIO(blob)).type_by_name("found")
 
 
+@pytest.mark.parametrize("behind", [b"", b"\0", b"\0" * (5 << 20)], ids=["nothing", "a byte", "megabytes"])
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("types", [1, 6_000, 400_000])
+def test_a_file_is_read_to_its_end_whatever_its_header_tells(
+    types: int, order: Literal["little", "big"], behind: bytes, tmp_path: Path
+) -> None:
+    builder = btf.Builder()
+    number = builder.add(btf.Int("number", 4))
+    data = builder.marshal(byte_order=order)
+    pointer = struct.pack("<III" if order == "little" else ">III", 0, 2 << 24, number)
+    head = struct.Struct("<HBBIIIII" if order == "little" else ">HBBIIIII")
+    magic, version, flags, length, _, size, _, strings = head.unpack_from(data)
+    grown = size + types * len(pointer)
+    data = (
+        head.pack(magic, version, flags, length, 0, grown, grown, strings)
+        + data[length : length + size]
+        + types * pointer
+        + data[length + size :]
+        + behind
+    )
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    spec = btf.load_spec(str(path))
+    assert spec.raw == data
+    assert len(spec) == 1 + types
+    path.write_bytes(data[: length + grown - 1])
+    with pytest.raises(BtfError, match="truncated: type section"):
+        btf.load_spec(str(path))
+
+
 @pytest.mark.parametrize("order", ["el", "eb"])
 def test_objects_of_either_byte_order_read_alike(testdata: Path, order: str) -> None:
     spec = btf.load_spec(testdata / f"core_kinds-clang19-{order}.o")
