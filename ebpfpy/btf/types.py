@@ -159,7 +159,8 @@ class Pointer(_Target):
         Typedefs and qualifiers between them do not matter; a second pointer ends the search, its tags are its own.
 
         Raises:
-            BtfError: what it points at is a circle of typedefs, qualifiers and tags.
+            BtfError: what it points at is a circle of typedefs, qualifiers and tags, or has more than 32 tags, the
+                depth to which the kernel resolves types.
         """
         from .tags import type_tags
 

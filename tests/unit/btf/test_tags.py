@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.errors import BtfError, EbpfError, NotFoundError
 from tests.strategies import raw_btf
+from tests.unit.core.records import SIGNED, Records
 
 INT = btf.Int("int", 4, 1)
 STRUCT = btf.Struct("task", 8, (btf.Member("pid", INT), btf.Member("flags", INT, 32)))
@@ -162,32 +164,90 @@ def test_kernels_tag_their_kfuncs() -> None:
 # --- type tags --------------------------------------------------------------------------------------
 
 
-def test_type_tags_of_a_pointer_are_those_on_the_way_to_its_target() -> None:
+def written(of: Any) -> Any:
+    """A type that was built by hand, read back from a spec."""
+    builder = btf.Builder()
+    at = builder.add(of)
+    return btf.Spec(builder.marshal()).type_by_id(at)
+
+
+BY_HAND_AND_READ = pytest.mark.parametrize("made", [lambda of: of, written], ids=["by hand", "read"])
+
+
+@BY_HAND_AND_READ
+def test_type_tags_of_a_pointer_are_those_on_the_way_to_its_target(made: Any) -> None:
     user = btf.TypeTag("user", btf.Const(btf.TypeTag("rcu", INT)))
-    pointer = btf.Pointer(user)
+    pointer = made(btf.Pointer(user))
     assert pointer.type_tags == ("user", "rcu")
     assert pointer.type_attributes == ()
-    assert btf.Pointer(btf.TypeTag("noderef", INT, True)).type_attributes == ("noderef",)
-    assert btf.Pointer(INT).type_tags == ()
+    assert made(btf.Pointer(btf.TypeTag("noderef", INT, True))).type_attributes == ("noderef",)
+    assert made(btf.Pointer(INT)).type_tags == made(btf.Pointer(btf.Void())).type_tags == ()
 
 
-def test_type_tags_are_seen_through_typedefs_and_one_pointer() -> None:
+@BY_HAND_AND_READ
+def test_type_tags_are_seen_through_typedefs_and_one_pointer(made: Any) -> None:
     inner = btf.Pointer(btf.TypeTag("inner", INT))
     outer = btf.Pointer(btf.TypeTag("outer", inner))
-    assert outer.type_tags == ("outer",)
-    named = btf.Typedef("t", btf.Const(outer))
+    assert made(outer).type_tags == ("outer",)
+    named = made(btf.Typedef("t", btf.Const(outer)))
     assert btf.Member("m", named).type_tags == ("outer",)
     assert btf.Param("p", named).type_tags == ("outer",)
     assert btf.Var("v", named).type_tags == ("outer",)
-    assert btf.Member("m", btf.TypeTag("percpu", INT)).type_tags == ("percpu",)
-    assert btf.Member("m", INT).type_attributes == btf.Param("p", INT).type_attributes == ()
-    assert btf.Var("v", INT).type_attributes == ()
+    # built by hand around types of a spec: the pointer that ends the search may be on either side
+    assert btf.Pointer(btf.TypeTag("user", named)).type_tags == ("user",)
+    assert btf.Member("m", made(btf.TypeTag("percpu", INT))).type_tags == ("percpu",)
+    assert btf.Member("m", made(INT)).type_attributes == btf.Param("p", made(INT)).type_attributes == ()
+    assert btf.Var("v", made(INT)).type_attributes == ()
 
 
-def test_a_circle_of_typedefs_has_no_type_tags() -> None:
-    loop = btf.Typedef("loop", lambda: btf.TypeTag("x", loop))
+@BY_HAND_AND_READ
+def test_a_circle_of_typedefs_has_no_type_tags(made: Any) -> None:
+    loop = btf.Typedef("loop", lambda: tag)
+    tag = btf.TypeTag("x", loop)
     with pytest.raises(BtfError, match="cycle"):
-        _ = btf.Pointer(loop).type_tags
+        _ = made(btf.Pointer(loop)).type_tags
+
+
+def test_a_circle_without_tags_has_none_either() -> None:
+    first = btf.Typedef("one", lambda: second)
+    second = btf.Typedef("two", first)
+    with pytest.raises(BtfError, match="cycle"):
+        _ = written(btf.Pointer(first)).type_tags
+
+
+def test_type_tags_of_a_split_lie_in_its_base_too() -> None:
+    lower = btf.Builder()
+    base_id = lower.add(btf.Typedef("t", btf.Const(btf.TypeTag("rcu", btf.Typedef("u", INT)))))
+    base = lower.spec("base")
+    upper = btf.Builder(base)
+    upper.add(btf.Typedef("mine", btf.Pointer(btf.TypeTag("user", base.type_by_id(base_id)))))
+    split = upper.spec("split")
+    assert btf.Member("m", split.any_type_by_name("mine")).type_tags == ("user", "rcu")
+
+
+def test_as_many_type_tags_as_a_kernel_takes_are_told_and_no_more() -> None:
+    tagged: btf.Type = INT
+    for at in range(33):
+        if at == 32:
+            assert written(btf.Pointer(tagged)).type_tags == tuple(str(n) for n in reversed(range(32)))
+        tagged = btf.TypeTag(str(at), tagged)
+    with pytest.raises(BtfError, match="more than 32 type tags"):
+        _ = written(btf.Pointer(tagged)).type_tags
+
+
+@pytest.mark.parametrize("above", [True, False], ids=["ten tags and a chain", "a chain and ten tags"])
+def test_members_at_the_end_of_one_long_chain_do_not_walk_it_each(above: bool) -> None:
+    records = Records()
+    end = records.int("int", 4, SIGNED)
+    for part in ("tags", "chain") if not above else ("chain", "tags"):
+        for _ in range(10 if part == "tags" else 100_000):
+            end = records.add(btf.Kind.TYPE_TAG, "user", value=end) if part == "tags" else records.const(end)
+    pointer = records.pointer(end)
+    records.struct("many", 8, [("m", pointer if at % 2 else end, 0) for at in range(5_000)])
+    many = records.spec().type_by_name("many", btf.Struct)
+    start = time.process_time()
+    assert {member.type_tags for member in many.members} == {("user",) * 10}
+    assert time.process_time() - start < 1
 
 
 def test_the_way_to_a_missing_type_is_an_error() -> None:
