@@ -28,6 +28,7 @@ from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies
+from ebpfpy.sys.rights import lockdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -319,7 +320,9 @@ def _reasons(
     if symbols and all(symbol.address == 0 for symbol in symbols):
         reasons.append("the kernel hides addresses (kernel.kptr_restrict), so equal ones cannot be told apart")
     if traceable is None:
-        reasons.append("whether ftrace can hook it is not known: available_filter_functions needs root and tracefs")
+        locked = lockdown() == "confidentiality"
+        why = "the kernel is locked down" if locked else "available_filter_functions needs root and tracefs"
+        reasons.append(f"whether ftrace can hook it is not known: {why}")
     return reasons
 
 

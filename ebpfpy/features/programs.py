@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm
 from ebpfpy.errors import InputError, KernelError, UnsupportedError, kernel_error
 from ebpfpy.sys import AttachType, ProgramFlags, ProgramType, since
+from ebpfpy.sys.hints import TRACING
 from ebpfpy.sys.refusals import ENOTSUPP
+from ebpfpy.sys.rights import hiding, lacking
 
 from .asking import RETURN_0, about, member_of, name_of, verdict
 from .support import Support
@@ -50,6 +53,7 @@ def have_program_type(type: ProgramType | int) -> Support:  # noqa: A002
     return Support(feature, known, since.PROGRAM_TYPES.get(type))
 
 
+_NAMED_HELPER: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_\w+#(\d+)")
 _NO_HELPER: Final = (
     *("invalid func ", "unknown func ", "program of this type cannot use helper "),
     # the whole program is refused because it wants to be sleepable, before the verifier comes to the call
@@ -82,13 +86,9 @@ def have_helper(program_type: ProgramType | int, helper: int | str) -> Support:
     feature = f"helper {asm.helper_name(number) or number} in {name_of('program type', program_type)}"
     with about(feature):
         found = bool(have_program_type(program_type)) and _can_call(program_type, number)
-    if not found and (missing := _missing_capabilities()):
-        raise kernel_error(
-            errno.EPERM,
-            "BPF_PROG_LOAD",
-            subject=feature,
-            hint=f"the kernel may have it, and hide it from a process without {' and '.join(missing)}",
-        )
+    if not found and (missing := lacking("CAP_PERFMON", "CAP_BPF")):
+        why = f"the kernel may have it, and hide it from a process without {' and '.join(missing)}"
+        raise kernel_error(errno.EPERM, "BPF_PROG_LOAD", subject=feature, hint=why)
     return Support(feature, found, since.helper_since(number))
 
 
@@ -99,6 +99,8 @@ def _can_call(type_: ProgramType | int, number: int) -> bool:
         if log is None or (log and not any(words in log for words in _NO_HELPER)):
             return True
         asked = asked or log != ""
+        if why := hidden_helper(log, type_):
+            raise kernel_error(errno.EPERM, "BPF_PROG_LOAD", hint=why)
     if not asked and type_ in _TARGETS:
         raise UnsupportedError(
             f"the helpers of {name_of('program type', type_)} cannot be asked for: the kernel has no types of its own",
@@ -106,6 +108,15 @@ def _can_call(type_: ProgramType | int, number: int) -> bool:
             minimum="5.4",
         )
     return False
+
+
+def hidden_helper(log: str, program_type: int) -> str | None:
+    """Why the verifier hides a helper that the kernel has, going by the verifier's log; None if it does not.
+
+    Helpers that the kernel has are named in the log, others go by their number only.
+    """
+    named = _NAMED_HELPER.search(log)
+    return hiding(int(named[1]), sure=program_type in TRACING) if named else None
 
 
 _TARGETS: Final[dict[int, tuple[tuple[str, AttachType, int], ...]]] = {
@@ -151,15 +162,3 @@ def _function_ids() -> dict[str, int]:
         for found in kernel.any_types_by_name(name)
         if isinstance(found, btf.Func)
     }
-
-
-def _missing_capabilities() -> list[str]:
-    """Which of the capabilities that open all helpers the process lacks."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return []
-    if effective >> 21 & 1:  # CAP_SYS_ADMIN holds the others
-        return []
-    return [name for name, bit in (("CAP_PERFMON", 38), ("CAP_BPF", 39)) if not effective >> bit & 1]

@@ -12,10 +12,12 @@ A pattern is a name in which ``*`` stands for any characters and ``?`` for one; 
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.errors import KernelError, kernel_error
+from ebpfpy.sys.rights import other_causes
 
 from .tracepoint import tracefs
 
@@ -76,4 +78,5 @@ def _read(path: str, *, with_addresses: bool) -> Iterator[Traceable]:
     except OSError as error:
         if isinstance(error, KernelError):
             raise
-        raise kernel_error(error.errno or 0, "read", subject=path) from error
+        hint = ", ".join(other_causes()) if error.errno == errno.EPERM else None  # EACCES: not root
+        raise kernel_error(error.errno or 0, "read", subject=path, hint=hint) from error

@@ -21,8 +21,8 @@ import attrs
 from ebpfpy import btf, sys
 from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
-from ebpfpy.sys.hints import lacks
 from ebpfpy.sys.refusals import UNKNOWN
+from ebpfpy.sys.rights import lacks
 
 from .map import Map
 from .wellformed import OF_MAPS, check_map

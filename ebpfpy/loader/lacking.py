@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ebpfpy import features, sys
 from ebpfpy.errors import EbpfError, KernelError, UnsupportedError
 from ebpfpy.features.asking import RETURN_0, verdict
+from ebpfpy.features.programs import hidden_helper
 from ebpfpy.sys import ProgramFlags
 from ebpfpy.sys.refusals import UNKNOWN
 
@@ -97,7 +98,7 @@ def verifier_reason(log: str, spec: ProgramSpec) -> str | None:
         return "this kernel keeps no addresses of variables: it is built without CONFIG_KALLSYMS_ALL"
     if call := _NOT_ALLOWED.search(log):
         return f"programs of this type and attach type may not call {call[1]}"
-    return None
+    return hidden_helper(log, spec.type)
 
 
 def _instructions() -> Iterator[Support]:

@@ -36,7 +36,7 @@ from ebpfpy.core import POISON_CALL
 from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import BtfError
 from ebpfpy.sys import since
-from ebpfpy.sys.hints import lacks
+from ebpfpy.sys.rights import lacks
 
 from .externs import POISONED_FUNCTION
 

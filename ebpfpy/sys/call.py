@@ -119,6 +119,9 @@ def bpf(command: Command, attr: ctypes.Structure, *, subject: str | None = None)
     return result
 
 
-def refusal(code: int, command: Command, subject: str | None = None) -> Any:
-    """The exception for the kernel's answer `code` to `command`, with a hint where one is known."""
-    return kernel_error(code, f"BPF_{command.name}", subject=subject, hint=hint_for(code, command))
+def refusal(code: int, command: Command, subject: str | None = None, *, kind: int = 0) -> Any:
+    """The exception for the kernel's answer `code` to `command`, with a hint where one is known.
+
+    `kind` is the type of program, for BPF_PROG_LOAD.
+    """
+    return kernel_error(code, f"BPF_{command.name}", subject=subject, hint=hint_for(code, command, kind))

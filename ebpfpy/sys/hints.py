@@ -6,9 +6,8 @@ which it is looked for here:
 1. the process lacks a capability that the command needs (CAP_BPF and its companions since 5.8,
    CAP_SYS_ADMIN before), or has it only inside a user namespace;
 2. unprivileged use is switched off (``kernel.unprivileged_bpf_disabled``, nearly everywhere);
-3. the kernel is locked down (secure boot), which forbids some commands even to root;
-4. before 5.11, maps and programs counted against the limit of locked memory (`ebpfpy.sys.memlock` lifts it if it may);
-5. a seccomp filter, as container runtimes install it.
+3. before 5.11, maps and programs counted against the limit of locked memory (`ebpfpy.sys.memlock` lifts it if it may);
+4. lockdown, a seccomp filter, a security module: see `ebpfpy.sys.rights`.
 
 Source: kernel/bpf/syscall.c, Documentation/admin-guide/sysctl/kernel.rst, kernel_lockdown(7).
 """
@@ -18,22 +17,15 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from .enums import Command
+from .enums import Command, ProgramType
 from .refusals import ENOTSUPP
-
-_CAPABILITIES: Final[dict[str, int]] = {
-    "CAP_NET_ADMIN": 12,
-    "CAP_SYS_ADMIN": 21,
-    "CAP_SYS_RESOURCE": 24,
-    "CAP_PERFMON": 38,
-    "CAP_BPF": 39,
-}
+from .rights import CAPABILITIES, known, lacking, locked_memory, other_causes, raises_limits, read
 
 _BY_ID: Final = ("CAP_SYS_ADMIN",)
 
 _NEEDED: Final[dict[Command, tuple[tuple[str, ...], str]]] = {
     Command.MAP_CREATE: (("CAP_BPF",), ""),
-    Command.PROG_LOAD: (("CAP_BPF",), "and CAP_PERFMON for tracing or CAP_NET_ADMIN for networking programs"),
+    Command.PROG_LOAD: (("CAP_BPF",), "and what its type needs"),
     Command.BTF_LOAD: (("CAP_BPF",), ""),
     Command.RAW_TRACEPOINT_OPEN: (("CAP_PERFMON",), ""),
     Command.LINK_CREATE: ((), "CAP_PERFMON for tracing or CAP_NET_ADMIN for networking programs"),
@@ -50,6 +42,45 @@ _NEEDED: Final[dict[Command, tuple[tuple[str, ...], str]]] = {
     Command.PROG_BIND_MAP: (("CAP_BPF",), ""),
 }
 
+TRACING: Final = frozenset(
+    (
+        ProgramType.KPROBE,
+        ProgramType.TRACEPOINT,
+        ProgramType.PERF_EVENT,
+        ProgramType.RAW_TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT_WRITABLE,
+        ProgramType.TRACING,
+        ProgramType.LSM,
+        ProgramType.STRUCT_OPS,
+        ProgramType.EXT,
+    )
+)
+_NETWORKING: Final = frozenset(
+    (
+        ProgramType.SCHED_CLS,
+        ProgramType.SCHED_ACT,
+        ProgramType.XDP,
+        ProgramType.LWT_IN,
+        ProgramType.LWT_OUT,
+        ProgramType.LWT_XMIT,
+        ProgramType.LWT_SEG6LOCAL,
+        ProgramType.SK_SKB,
+        ProgramType.SK_MSG,
+        ProgramType.LIRC_MODE2,
+        ProgramType.FLOW_DISSECTOR,
+        ProgramType.CGROUP_DEVICE,
+        ProgramType.CGROUP_SOCK,
+        ProgramType.CGROUP_SOCK_ADDR,
+        ProgramType.CGROUP_SOCKOPT,
+        ProgramType.CGROUP_SYSCTL,
+        ProgramType.SOCK_OPS,
+        ProgramType.NETFILTER,
+        ProgramType.EXT,
+    )
+)
+_PROGRAM_TYPES: Final = frozenset(filter(None, ProgramType))
+"""By what they need besides CAP_BPF: is_perfmon_prog_type(), is_net_admin_prog_type() in kernel/bpf/syscall.c."""
+
 _READ: Final = frozenset((Command.MAP_LOOKUP_ELEM, Command.MAP_GET_NEXT_KEY, Command.MAP_LOOKUP_BATCH))
 _WRITE: Final = frozenset(
     (
@@ -62,13 +93,21 @@ _WRITE: Final = frozenset(
         Command.MAP_FREEZE,
     )
 )
-_ACCOUNTED: Final = frozenset((Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD))
+_ACCOUNTED: Final = frozenset((Command.MAP_CREATE, Command.PROG_LOAD))
+_UNPRIVILEGED: Final = frozenset((*_ACCOUNTED, Command.BTF_LOAD))
+"""What a process without capabilities may ask for, within limits, unless kernel.unprivileged_bpf_disabled is set."""
 
 
-def hint_for(code: int, command: Command) -> str | None:
-    """What to do about the error number `code` from `command`, or None where nothing is known."""
+def hint_for(code: int, command: Command, kind: int = 0) -> str | None:
+    """What to do about a refusal, or None where nothing is known.
+
+    Args:
+        code: the error number.
+        command: what was refused.
+        kind: the type of program, for BPF_PROG_LOAD.
+    """
     if code == errno.EPERM:
-        return _permission(command)
+        return _permission(command, kind)
     if code == errno.ENOSYS:
         return "this kernel has no bpf(2), or a seccomp filter hides it"
     if code == errno.E2BIG and command not in (Command.PROG_LOAD, Command.MAP_UPDATE_ELEM):
@@ -78,84 +117,40 @@ def hint_for(code: int, command: Command) -> str | None:
     return None
 
 
-def _permission(command: Command) -> str:
+def _permission(command: Command, kind: int) -> str:
     if command in _READ:
         return "the map's descriptor or the map itself does not allow reading"
     if command in _WRITE:
         return "the map is frozen or read-only, or its descriptor is"
-    status = _status()
-    needed, rest = _NEEDED.get(command, ((), "CAP_BPF or CAP_SYS_ADMIN"))
+    needed, rest = _needs(command, kind)
     what = " ".join(word for word in ("needs", " and ".join(needed), rest) if word)
-    effective = _effective(status)
-    if effective is None:
+    if not known():
         return what
-    admin = _has(effective, "CAP_SYS_ADMIN")
-    missing = [name for name in (needed or ("CAP_BPF",)) if not admin and not _has(effective, name)]
-    causes = [f"this process lacks {' and '.join(missing)}"] if missing else []
-    if missing and command in _ACCOUNTED and _text("/proc/sys/kernel/unprivileged_bpf_disabled") in ("1", "2"):
-        causes.append("kernel.unprivileged_bpf_disabled is set")
+    missing = lacking(*(needed or ("CAP_BPF",)))
+    # the program's type says which of these is needed; one that is not there is the likelier cause
+    missing = missing or lacking(*(name for name in CAPABILITIES if name in rest))
     if not missing:
-        # the program's type says which of these is needed; one that is not there is the likelier cause
-        lacking = [name for name in _CAPABILITIES if name in rest and not admin and not _has(effective, name)]
-        causes += [f"this process lacks {' and '.join(lacking)}"] if lacking else _privileged_causes(command, status)
-    return what + (": " + ", ".join(causes) if causes else "")
+        return f"{what}, which this process has: {', '.join((*_limits(command), *other_causes()))}"
+    causes = [f"this process lacks {' and '.join(missing)}"]
+    if "CAP_BPF" in missing:
+        switch = read("/proc/sys/kernel/unprivileged_bpf_disabled")
+        if command in _UNPRIVILEGED and switch in ("1", "2"):
+            causes.append(f"kernel.unprivileged_bpf_disabled is {switch}")
+    else:
+        causes += _limits(command)
+    return f"{what}: {', '.join(causes)}"
 
 
-def _privileged_causes(command: Command, status: dict[str, str]) -> list[str]:
-    causes = []
-    if _in_user_namespace():
-        causes.append("this process has its capabilities only in a user namespace")
-    lockdown = _text("/sys/kernel/security/lockdown")
-    if "[integrity]" in lockdown or "[confidentiality]" in lockdown:
-        causes.append("the kernel is locked down")
-    elif not lockdown:
-        causes.append("the kernel may be locked down (/sys/kernel/security/lockdown cannot be read)")
-    resources = _has(_effective(status) or 0, "CAP_SYS_RESOURCE")  # with it, the limit has been lifted already
-    if command in _ACCOUNTED and not resources and (limit := _memlock()) is not None:
-        causes.append(f"before Linux 5.11 the limit of locked memory ({limit} bytes) may be too low")
-    if status.get("Seccomp", "0") == "2":
-        causes.append("a seccomp filter may forbid it")
-    return causes
+def _needs(command: Command, kind: int) -> tuple[tuple[str, ...], str]:
+    """The capabilities that a command needs, and what else to say about that."""
+    if command is Command.PROG_LOAD and kind in _PROGRAM_TYPES:
+        more = [name for name, of in (("CAP_PERFMON", TRACING), ("CAP_NET_ADMIN", _NETWORKING)) if kind in of]
+        return ("CAP_BPF", *more), ""
+    return _NEEDED.get(command, ((), "CAP_BPF or CAP_SYS_ADMIN"))
 
 
-def _status() -> dict[str, str]:
-    pairs = (line.partition(":") for line in _text("/proc/self/status").splitlines())
-    return {name: value.strip() for name, _, value in pairs}
-
-
-def lacks(capability: str) -> bool:
-    """Whether this process is known to have neither a capability nor CAP_SYS_ADMIN, which stands in for it."""
-    effective = _effective(_status())
-    return effective is not None and not _has(effective, "CAP_SYS_ADMIN") and not _has(effective, capability)
-
-
-def _effective(status: dict[str, str]) -> int | None:
-    try:
-        return int(status["CapEff"], 16)
-    except (KeyError, ValueError):
-        return None
-
-
-def _has(effective: int, capability: str) -> bool:
-    return bool(effective >> _CAPABILITIES[capability] & 1)
-
-
-def _in_user_namespace() -> bool:
-    words = _text("/proc/self/uid_map").split()
-    return bool(words) and words != ["0", "0", "4294967295"]
-
-
-def _memlock() -> int | None:
-    for line in _text("/proc/self/limits").splitlines():
-        if line.startswith("Max locked memory"):
-            soft = line.split()[3]
-            return int(soft) if soft.isdigit() else None
-    return None
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+def _limits(command: Command) -> list[str]:
+    """The limit of locked memory, if it can be the cause: with CAP_SYS_RESOURCE it has been lifted already."""
+    if command not in _ACCOUNTED or raises_limits() or (limit := locked_memory()) is None:
+        return []
+    return [f"before Linux 5.11 the limit of locked memory ({limit} bytes, RLIMIT_MEMLOCK) may be too low"]

@@ -20,6 +20,7 @@ from typing import Any, Final
 from ebpfpy.errors import UnsupportedError, kernel_error
 
 from .fd import Fd, HasFileno, number_of
+from .rights import known, lacks, other_causes, read
 
 SYSCALL_NUMBERS: Final[dict[str, int]] = {
     "x86_64": 298,
@@ -126,6 +127,8 @@ class PerfEventAttr(Structure):
         self.flags = bits if sys.byteorder == "little" else int(f"{bits:064b}"[::-1], 2)
 
 
+_FIRST_UNIT: Final = 6
+"""PERF_TYPE_MAX: from here on, types are numbers of units that the kernel gave out, those of probes for one."""
 CLOEXEC: Final = 8
 """PERF_FLAG_FD_CLOEXEC (3.14)."""
 
@@ -176,24 +179,27 @@ def perf_event_open(
     result: int = syscall(number, ctypes.addressof(attr), pid, cpu, group_fd, flags)
     if result < 0:
         code = ctypes.get_errno()
-        raise kernel_error(code, "perf_event_open", subject=subject, hint=_hint(code))
+        raise kernel_error(code, "perf_event_open", subject=subject, hint=_hint(code, attr.type))
     return Fd(result, subject or "perf event")
 
 
-def _hint(code: int) -> str | None:
+def _hint(code: int, type_: int) -> str | None:
     if code in (errno.EACCES, errno.EPERM):
-        level = "kernel.perf_event_paranoid"
-        try:
-            with open("/proc/sys/kernel/perf_event_paranoid", encoding="ascii") as file:
-                level += f" (now {file.read().strip()})"
-        except OSError:
-            pass
-        return f"needs CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), or a lower {level}; a seccomp filter may forbid it"
+        return _permission(probe=type_ >= _FIRST_UNIT)
     if code == errno.ENOSYS:
         return "this kernel has no perf_event_open(2), or a seccomp filter hides it"
     if code == errno.EMFILE:
         return "too many open files: a perf event takes a descriptor for each CPU"
     return None
+
+
+def _permission(*, probe: bool) -> str:
+    needs = "needs CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)"
+    if not known() or not lacks("CAP_PERFMON"):
+        return f"{needs}, which this process has: {', '.join(other_causes())}" if known() else needs
+    level = read("/proc/sys/kernel/perf_event_paranoid")
+    sysctl = "" if probe or not level else f", or a lower kernel.perf_event_paranoid (now {level})"
+    return f"{needs}{sysctl}: this process lacks CAP_PERFMON"
 
 
 def ioctl_number(command: int, size: int = 0) -> int:

@@ -142,7 +142,7 @@ def prog_load(
     result = without_limit(lambda: try_bpf(Command.PROG_LOAD, attr))
     text = log_text(log[: log.find(b"\0")]) if log is not None else ""
     if result < 0:
-        error = refusal(-result, Command.PROG_LOAD, subject)
+        error = refusal(-result, Command.PROG_LOAD, subject, kind=type)
         error.log = text
         error.log_true_size = attr.log_true_size
         raise error

@@ -36,13 +36,19 @@ def _missing() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test here; skip them all where the rights are missing, and name those."""
+    """Mark every test here; skip them all where the rights are missing, and name those.
+
+    What cannot be undone comes last, and only where the machine is thrown away afterwards.
+    """
     missing = _missing()
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.kernel)
             if missing is not None:
                 item.add_marker(pytest.mark.skip(reason=missing))
+            elif item.get_closest_marker("irreversible") and not os.environ.get("EBPFPY_VM"):
+                item.add_marker(pytest.mark.skip(reason="would change this machine until it is started again"))
+    items.sort(key=lambda item: item.get_closest_marker("irreversible") is not None)
 
 
 def _descriptors() -> dict[int, str]:

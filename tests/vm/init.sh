@@ -44,6 +44,7 @@ mount -t proc proc /new/proc
 mount -t sysfs sysfs /new/sys
 mount -t debugfs debugfs /new/sys/kernel/debug
 mount -t tracefs tracefs /new/sys/kernel/tracing
+mount -t securityfs securityfs /new/sys/kernel/security
 mount -t bpf bpf /new/sys/fs/bpf
 mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
 mount -t devtmpfs devtmpfs /new/dev
@@ -67,7 +68,8 @@ for module in $MODULES; do
 done
 
 cp /command /new/run/command
-chroot /new /bin/sh /run/command </dev/null >/dev/vport0p1 2>&1
+cd /new && mount --move /new / # the root of the namespace, not only of the command: else no user namespace can be made
+chroot . /bin/sh /run/command </dev/null >/dev/vport0p1 2>&1
 status=$?
 umount -a -t 9p 2>/dev/null
 finish "exit $status"
