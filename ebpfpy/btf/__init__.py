@@ -4,6 +4,7 @@ from ebpfpy.lazy import names_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .baseproblem import BaseMatch, BaseProblem
     from .builder import Builder
     from .cache import Cache
     from .cformat import format_c
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
         load_split_spec_from_reader,
     )
     from .loadedmodules import kernel_module_names
+    from .matchbase import match_base
     from .merge import MergedSpec, merge_splits
     from .names import essential_name
     from .oldkernels import Feature, sanitize
     from .rawdump import dump_raw
-    from .relocatebase import BaseMatch, BaseProblem, Candidate, match_base, relocate_base
+    from .relocatebase import relocate_base
     from .same import same_type
     from .spec import Spec
     from .text import describe, describe_with_id
+    from .typeheads import Candidate
     from .types import (
         Array,
         Const,
@@ -147,6 +150,6 @@ __getattr__ = names_of(
     (
         "kinds", "names", "types", "spec", "layout", "load", "text", "ext", "values", "handle", "cache", "rawdump",
         "builder", "same", "check", "distill", "relocatebase", "oldkernels", "cformat", "cheader", "dedup", "merge",
-        "difference", "dumpdata", "loadedmodules", "context",
+        "difference", "dumpdata", "loadedmodules", "context", "matchbase", "baseproblem", "typeheads",
     ),
 )  # fmt: skip

@@ -37,8 +37,8 @@ import attrs
 from ebpfpy.errors import BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, RECORD_WORDS, VLEN_MASK, Kind, kind_name
+from .matchbase import is_distilled, match_base
 from .records import id_words, own_strings, string_words
-from .relocatebase import BaseProblem, is_distilled, match_base
 from .source import find_btf
 from .spec import Spec, spec_list
 from .text import KEYWORDS
@@ -46,6 +46,7 @@ from .text import KEYWORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .baseproblem import BaseProblem
     from .source import Source
 
 Verdict = Literal["fits", "does not fit", "cannot tell"]
