@@ -32,6 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ebpfpy.errors import AmbiguousTypeError, BtfError, InputError, NotFoundError, TypeNotFoundError, UnsupportedError
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from . import types as t
 from .ccontext import context_text, declaration, type_text
@@ -216,7 +217,7 @@ def why_not_followed(proto: t.Type) -> str | None:
 
 
 def _label(spec: Spec) -> str:
-    return spec.name.replace("-", "_") if spec.split else "vmlinux"
+    return spec.name.replace("-", "_") if spec.split else VMLINUX
 
 
 def _search(specs: Iterable[Spec], name: str, kind: Kind) -> list[tuple[Spec, t.Type]]:

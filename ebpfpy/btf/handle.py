@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .spec import Spec
 
@@ -41,12 +42,12 @@ class HandleInfo(NamedTuple):
     @property
     def is_vmlinux(self) -> bool:
         """Whether it is the kernel's own."""
-        return self.kernel and self.name == "vmlinux"
+        return self.kernel and self.name == VMLINUX
 
     @property
     def is_module(self) -> bool:
         """Whether it is a module's: split BTF on the kernel's own."""
-        return self.kernel and self.name != "vmlinux"
+        return self.kernel and self.name != VMLINUX
 
 
 def _load_with_log(data: bytes, name: str, first: KernelError) -> sys.Fd:

@@ -21,6 +21,7 @@ import os
 from typing import TypeAlias
 
 from ebpfpy.errors import InputError, kernel_error
+from ebpfpy.sys.vmlinux import VMLINUX
 
 SYSFS = "/sys/kernel/btf"
 MODULES = "/sys/module"
@@ -46,7 +47,7 @@ def kernel_module_names(directory: str = SYSFS) -> tuple[str, ...]:
         KernelError: the directory cannot be listed; also the matching OSError.
     """
     try:
-        return tuple(sorted(name for name in os.listdir(directory) if name != "vmlinux"))
+        return tuple(sorted(name for name in os.listdir(directory) if name != VMLINUX))
     except OSError as error:
         if error.errno in GONE:
             return ()
@@ -80,7 +81,7 @@ def module_name(name: str) -> str:
     name = name.replace("-", "_")
     if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > _MAX_NAME:
         raise InputError(f"{name!r} is not the name of a module")
-    if name == "vmlinux":
+    if name == VMLINUX:
         raise InputError("vmlinux is the kernel itself: load_kernel_spec() reads its types")
     return name
 

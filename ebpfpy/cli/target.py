@@ -15,6 +15,7 @@ from ebpfpy import features
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_files
 from ebpfpy.cli.output import BOLD, GREEN, RED, YELLOW, paint, print_json, print_table, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK, UsageError
+from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +71,7 @@ def _print(audit: features.TargetAudit) -> None:
         "in kallsyms",
         ("WHERE", "ADDRESS", "SYMBOL"),
         [
-            (symbol.module or "vmlinux", f"{symbol.address:#x}" if symbol.address else "hidden", symbol.name)
+            (symbol.module or VMLINUX, f"{symbol.address:#x}" if symbol.address else "hidden", symbol.name)
             for symbol in audit.symbols
         ],
     )

@@ -29,13 +29,13 @@ from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies
 from ebpfpy.sys.rights import lockdown
+from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
-_VMLINUX = "vmlinux"
 
 
 class Function(NamedTuple):
@@ -56,7 +56,7 @@ class Function(NamedTuple):
     @property
     def place(self) -> str:
         """The module's name, or "vmlinux"."""
-        return self.module or _VMLINUX
+        return self.module or VMLINUX
 
 
 class TargetAudit(NamedTuple):
@@ -111,7 +111,7 @@ class TargetAudit(NamedTuple):
             "kprobe": self.kprobe,
             "sections": list(self.sections),
             "functions": [function._asdict() | {"module": function.place} for function in self.functions],
-            "symbols": [symbol._asdict() | {"module": symbol.module or _VMLINUX} for symbol in self.symbols],
+            "symbols": [symbol._asdict() | {"module": symbol.module or VMLINUX} for symbol in self.symbols],
             "traceable": self.traceable,
             "blacklisted": self.blacklisted,
             "reasons": list(self.reasons),
@@ -154,7 +154,7 @@ def explain_target(
     anywhere = every
     functions = [each for spec in specs for each in _functions(spec, name, module)]
     if module is not None:
-        place = None if module == _VMLINUX else module
+        place = None if module == VMLINUX else module
         functions = [each for each in functions if each.module == place]
         every = [each for each in every if each.module == place]
     traceable = _listed(name, [f"{root}/available_filter_functions" for root in TRACEFS]) if live else None
@@ -274,7 +274,7 @@ def _sections(
     found = []
     for place, why in refusals.items():
         if why is None:
-            where = f"{place}:" if place else f"{_VMLINUX}:" if len(refusals) > 1 else ""
+            where = f"{place}:" if place else f"{VMLINUX}:" if len(refusals) > 1 else ""
             found.append(f"fentry/{where}{name}")
     if kprobe is None:
         found.append(f"kprobe/{name}")
@@ -311,7 +311,7 @@ def _reasons(
     if symbols and not functions:
         reasons += _why_left_out(name, specs, symbols)
     if not symbols and not functions:
-        where = f"in {_place(None if module == _VMLINUX else module)}" if module else "anywhere"
+        where = f"in {_place(None if module == VMLINUX else module)}" if module else "anywhere"
         known = "neither BTF nor kallsyms has it" if symbols_known else "BTF does not have it"
         reasons.append(f"{known} {where}: is it misspelt, or the module that has it not loaded?")
         near = specs[0].near_names(name) if specs else ()

@@ -18,6 +18,7 @@ from ebpfpy import sys
 from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .events import link_event
 from .pmu import return_bit, unit
@@ -158,7 +159,7 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
     found = [
         symbol
         for symbol in sys.find_symbols([name]).get(name, [])
-        if symbol.kind in "tTwW" and (not colon or (symbol.module or "vmlinux") == module)
+        if symbol.kind in "tTwW" and (not colon or (symbol.module or VMLINUX) == module)
     ]
     if not found:
         where = f"module {module}" if colon else "the kernel, and no loaded module,"
@@ -166,7 +167,7 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
             f"{text}: {where} has no function {name!r}", name=name, module=module or None, searched=("kallsyms",)
         ) from error
     if len(found) > 1:
-        places = tuple(f"{symbol.module or 'vmlinux'}:{name} at {symbol.address:#x}" for symbol in found)
+        places = tuple(f"{symbol.module or VMLINUX}:{name} at {symbol.address:#x}" for symbol in found)
         raise AmbiguousTargetError(
             f"{text}: {name!r} is the name of {len(found)} functions ({', '.join(places)}):"
             " name the module, or give the address",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ebpfpy.errors import KernelError, kernel_error
 from ebpfpy.sys.rights import other_causes
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .tracepoint import tracefs
 
@@ -49,9 +50,7 @@ def traceable(pattern: str) -> list[Traceable]:
     module, colon, name = pattern.rpartition(":")
     matches = matching(name).match
     return [
-        each
-        for each in _listed(tracefs())
-        if matches(each.name) and (not colon or (each.module or "vmlinux") == module)
+        each for each in _listed(tracefs()) if matches(each.name) and (not colon or (each.module or VMLINUX) == module)
     ]
 
 

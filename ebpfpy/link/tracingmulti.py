@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from ebpfpy import btf, sys
 from ebpfpy.btf.context import why_not_followed
+from ebpfpy.btf.manynames import ids_by_names
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import InputError, TargetNotFoundError, UnsupportedError
 from ebpfpy.sys import AttachType, LinkType, ProgramType
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .link import Link
 from .refusal import attaching, check_cookie, check_type
@@ -54,7 +56,8 @@ def attach_tracing_multi(
             None: what the program's section says, unless functions are given.
         functions: instead, the functions' names.
         cookies: one for each of `functions`: what bpf_get_attach_cookie() returns there.
-        types: of the running kernel, or of the module that the program was loaded with; read if they are not at hand.
+        types: of the running kernel, or of the module that the program was loaded with; read anew if they are not
+            given, so give them where many programs are attached (`btf.Cache` keeps them).
 
     Returns:
         The link; the caller closes it.
@@ -88,13 +91,13 @@ def attach_tracing_multi(
                 f"program {program.name}: section {program.spec.section!r} names no function:"
                 " use link.attach_tracing_multi(program, pattern)"
             )
-        ids = followable(spec, {each.name for each in traceable(f"{module or 'vmlinux'}:{what}")})
+        ids = followable(spec, {each.name for each in traceable(f"{module or VMLINUX}:{what}")})
         if not ids:
             raise TargetNotFoundError(
                 f"program {program.name}: {kind}: no function that can be traced matches {what!r}",
                 name=what,
                 module=module,
-                searched=(module or "vmlinux",),
+                searched=(module or VMLINUX,),
             )
     text = f"{program.name} to {kind} {f'{module}:' if module else ''}{what}"
     options = sys.TracingMultiOptions(ids, cookies)
@@ -103,8 +106,9 @@ def attach_tracing_multi(
 
 
 def _types(module: str | None) -> btf.Spec:
-    cache = btf.Cache()
-    return cache.kernel() if module in (None, "vmlinux") else cache.module(module or "")
+    if module in (None, VMLINUX):
+        return btf.load_kernel_spec()
+    return btf.load_kernel_module_spec(module or "")
 
 
 def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
@@ -113,10 +117,9 @@ def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
         near = ", ".join(spec.near_names(name)) if not ids else ""
         what = f"is there {len(ids)} times" if ids else f"is not there{near and '; near: '}{near}"
         raise TargetNotFoundError(
-            f"program {program.name}: function {name!r} {what}", name=name, searched=(spec.name or "vmlinux",)
+            f"program {program.name}: function {name!r} {what}", name=name, searched=(spec.name or VMLINUX,)
         )
-    function = spec.type_by_id(ids[0])
-    why = why_not_followed(function.proto) if isinstance(function, btf.Func) else None
+    why = _why_not(spec, ids[0])
     if why is not None:
         raise UnsupportedError(f"program {program.name}: {name}: {why}", feature="its arguments")
     return ids[0]
@@ -124,9 +127,11 @@ def _id_of(spec: btf.Spec, name: str, program: Program) -> int:
 
 def followable(spec: btf.Spec, names: Collection[str]) -> list[int]:
     """The ids of the functions of these names that have theirs alone, and whose arguments can be followed."""
-    found: dict[str, list[btf.Func]] = {}
-    for function in spec:
-        if isinstance(function, btf.Func) and function.name in names:
-            found.setdefault(function.name, []).append(function)
-    alone = [functions[0] for functions in found.values() if len(functions) == 1]
-    return sorted(spec.type_id(function) for function in alone if why_not_followed(function.proto) is None)
+    found = ids_by_names(spec, {encode_name(name) for name in names}, (btf.Kind.FUNC,))
+    alone = sorted(ids[0] for ids in found.values() if len(ids) == 1)
+    return [number for number in alone if _why_not(spec, number) is None]
+
+
+def _why_not(spec: btf.Spec, number: int) -> str | None:
+    function = spec.type_by_id(number)
+    return why_not_followed(function.proto) if isinstance(function, btf.Func) else None
