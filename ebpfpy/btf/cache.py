@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from ebpfpy.errors import EbpfError, InputError, KernelError, NotFoundError
@@ -29,10 +30,12 @@ from .loadedmodules import (
     module_name,
     why_no_types,
 )
-from .namesakes import Namesakes
+from .namesakes import Blob, Namesakes, running_kernel
 from .source import read_sysfs
 
 if TYPE_CHECKING:
+    from cachetools import LRUCache
+
     from ebpfpy.sys.kallsyms import Symbol
 
     from .spec import Spec
@@ -57,22 +60,34 @@ class Cache:
         directory: where the kernel shows its BTF, if sysfs is mounted elsewhere (in a container, for example).
 
     Attributes:
+        kernel_ids: of types of the kernel's own, by name and kind, the first id: what the kernel has answered
+            (`ebpfpy.btf.kernelsearch`). Of a few names only, those that loads have asked for.
         walks: how often the ids of all BTF objects were walked.
     """
 
     def __init__(self, size: int = DEFAULT_SIZE, *, directory: str | os.PathLike[str] = SYSFS) -> None:
-        from cachetools import LRUCache
-
         if not isinstance(size, int) or size < 0:
             raise InputError(f"a cache has room for a number of bytes, not {size!r}")
         self._directory = os.fspath(directory)
         self._lock = threading.RLock()
         self._kernel: Spec | None = None
-        self._modules: LRUCache[str, Spec] = LRUCache(size, getsizeof=lambda spec: len(spec.raw))
+        self._size = size
         self._ids: dict[str, tuple[Incarnation | None, int]] = {}
         self._namesakes: Namesakes | None = None
-        self._symbols: LRUCache[str, tuple[frozenset[bytes], tuple[Symbol, ...]]] = LRUCache(_SYMBOLS)
+        self.kernel_ids: dict[tuple[bytes, int], int] = {}
         self.walks = 0
+
+    @cached_property
+    def _modules(self) -> LRUCache[str, Spec]:
+        from cachetools import LRUCache
+
+        return LRUCache(self._size, getsizeof=lambda spec: len(spec.raw))
+
+    @cached_property
+    def _symbols(self) -> LRUCache[str, tuple[frozenset[bytes], tuple[Symbol, ...]]]:
+        from cachetools import LRUCache
+
+        return LRUCache(_SYMBOLS)
 
     def kernel(self) -> Spec:
         """The kernel's own types.
@@ -106,7 +121,7 @@ class Cache:
                     return known
                 del self._modules[name]
             spec = load_kernel_module_spec(name, self.kernel(), directory=self._directory)
-            if len(spec.raw) <= self._modules.maxsize:
+            if len(spec.raw) <= self._size:
                 self._modules[name] = spec
             return spec
 
@@ -118,7 +133,8 @@ class Cache:
         """
         with self._lock:
             if self._namesakes is None:
-                self._namesakes = Namesakes(self.kernel(), int(self._modules.maxsize))
+                mapped = running_kernel() if self._directory == SYSFS else None
+                self._namesakes = Namesakes(mapped or Blob.of(self.kernel()), self._size)
             loaded = {name: incarnation(name, self._directory) for name in self.module_names()}
             self._namesakes.follow(loaded, lambda name: read_sysfs(f"{self._directory}/{name}"))
             return self._namesakes

@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 from ebpfpy import asm, sys
 from ebpfpy.errors import KernelError, UnsupportedError
-from ebpfpy.sys import ProgramFlags, ProgramType
+from ebpfpy.sys import Command, ProgramFlags, ProgramType
+from ebpfpy.sys.call import bpf
+from ebpfpy.sys.layout import ProgLoad
 
 from .handle import Handle
 
@@ -35,6 +37,7 @@ _NAME_ROOM = 128  # what the kernel takes for the name of a type, NUL included
 _QUESTION = struct.Struct(f"=qII{_NAME_ROOM}s")
 _ANSWER = struct.Struct("=q")
 _ENOENT = -2
+_PROGRAM = "ebpfpy_find"
 
 
 class Found(NamedTuple):
@@ -60,6 +63,22 @@ class KernelSearch:
         self._token_fd = token_fd
         self._program: sys.Fd | None = None
 
+    def load(self) -> None:
+        """Load the program, unless that has been done: tells whether the kernel can be asked at all.
+
+        Raises:
+            UnsupportedError: this kernel, or its policy, has no such answer.
+        """
+        if self._program is None:
+            try:
+                descriptor = bpf(Command.PROG_LOAD, _request(self._token_fd))
+            except KernelError as error:
+                raise UnsupportedError(str(error), feature=_FEATURE, minimum=_MINIMUM) from error
+            if descriptor == 0:  # it is the first free one: a module's might get it, and look like the kernel's types
+                os.close(descriptor)
+                raise UnsupportedError("this process has no standard input", feature=_FEATURE)
+            self._program = sys.Fd(descriptor, _PROGRAM)
+
     def find(self, name: bytes, kind: int) -> Found | None:
         """The first type of a name and kind, in the kernel's types or a module's; None if there is none.
 
@@ -70,13 +89,9 @@ class KernelSearch:
         """
         if len(name) >= _NAME_ROOM or not name or b"\0" in name:
             raise UnsupportedError(f"{name!r} is no name that the kernel would search for", feature=_FEATURE)
+        self.load()
+        assert self._program is not None
         try:
-            os.fstat(0)
-        except OSError:  # a module's descriptor might get the number 0, and look like the kernel's own types
-            raise UnsupportedError("this process has no standard input", feature=_FEATURE) from None
-        try:
-            if self._program is None:
-                self._program = _load(self._token_fd)
             context = _QUESTION.pack(0, kind, 0, name)
             (answer,) = _ANSWER.unpack_from(sys.prog_test_run(self._program, context=context).context)
         except KernelError as error:
@@ -101,19 +116,21 @@ class KernelSearch:
         self.close()
 
 
-def _load(token_fd: int) -> sys.Fd:
-    fd, _ = sys.prog_load(
-        type=ProgramType.SYSCALL,
-        insns=_code(),
-        license="GPL",
-        name="ebpfpy_find",
-        flags=ProgramFlags.SLEEPABLE,
-        token_fd=token_fd,
-    )
-    return fd
-
-
 @cache
+def _request(token_fd: int) -> ProgLoad:
+    """What the kernel is told to load: the same every time, so it is put together once."""
+    code = _code()
+    return ProgLoad(
+        prog_type=ProgramType.SYSCALL,
+        insn_cnt=len(code) // asm.INSN_SIZE,
+        insns=code,
+        license=b"GPL\0",
+        prog_flags=ProgramFlags.SLEEPABLE | (ProgramFlags.TOKEN_FD if token_fd else 0),
+        prog_name=_PROGRAM.encode(),
+        prog_token_fd=token_fd,
+    )
+
+
 def _code() -> bytes:
     """The helper wants the name in memory that it knows the size of, so it is copied to the stack."""
     context, scratch, name = 6, 1, -_NAME_ROOM

@@ -78,8 +78,12 @@ def load_kernel_spec(*, directory: str = SYSFS) -> Spec:
         NotFoundError: this kernel has no BTF, and no vmlinux lies in the usual places.
     """
     path = f"{directory}/vmlinux"
-    if os.path.exists(path):
-        return Spec(read_sysfs(path, shared=True), name="vmlinux")
+    try:
+        data = read_sysfs(path, shared=True)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the path
+        pass
+    else:
+        return Spec(data, name="vmlinux")
     release = os.uname().release
     for candidate in _vmlinux_paths(release):
         if os.path.exists(candidate):

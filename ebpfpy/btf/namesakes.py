@@ -18,6 +18,7 @@ from ebpfpy.sys.memory import Memory
 
 from .header import native_words, read_header
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
+from .mappedkernel import mapped_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,14 +27,20 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 
-class _Blob:
+class Blob:
     """A blob, ready to be searched."""
 
     def __init__(self, data: memoryview, sections: Sections) -> None:
         self.sections = sections
+        self._is_split = bytes(data[sections.strings : sections.strings + 1]) != b"\0"
         self.words = native_words(data, sections)
         self._bytes = Memory(data)
         self._types = Memory(self.words.cast("B"))
+
+    @classmethod
+    def of(cls, spec: Spec) -> Blob:
+        """That of a spec; only its bytes are looked at."""
+        return cls(spec.raw, spec._sections)
 
     def __len__(self) -> int:
         return self.sections.strings_end  # behind the types
@@ -42,7 +49,7 @@ class _Blob:
         """Where a name is in the string section."""
         start, end = self.sections.strings, self.sections.strings_end
         found = []
-        if self._bytes.find(name + b"\0", start, start + len(name) + 1) >= 0:  # the first string of a split
+        if self._is_split and self._bytes.find(name + b"\0", start, start + len(name) + 1) >= 0:  # the first string
             found.append(0)
         needle = b"\0" + name + b"\0"
         at = self._bytes.find(needle, start, end)
@@ -58,7 +65,21 @@ class _Blob:
         return [at for at in places if words[at + 1] >> KIND_SHIFT & KIND_MASK == kind]
 
     def count(self, offset: int, kind: int) -> int:
+        """How many records of a kind have their name at an offset, at most."""
         return len(self.places(offset, kind))
+
+
+_running: list[Blob] = []  # empty, or the running kernel's own types
+
+
+def running_kernel() -> Blob | None:
+    """The running kernel's own types, ready to be searched once for the process; None where they are not mapped."""
+    if not _running:
+        data = mapped_kernel()
+        if data is None:
+            return None
+        _running.append(Blob(memoryview(data).cast("B"), read_header(data, source="vmlinux", split=False)))
+    return _running[0]
 
 
 def members_by_bytes(spec: Spec, structure: bytes) -> set[bytes] | None:
@@ -71,7 +92,7 @@ def members_by_bytes(spec: Spec, structure: bytes) -> set[bytes] | None:
     Returns:
         None where not exactly one place looks like that struct: who needs an answer looks for the type itself.
     """
-    blob = _Blob(spec.raw, spec._sections)
+    blob = Blob.of(spec)
     places = [at for offset in blob.offsets(structure) for at in blob.places(offset, Kind.STRUCT)]
     if len(places) != 1:
         return None
@@ -88,15 +109,16 @@ class Namesakes:
     """Counts the types of a name in a kernel and the modules that are loaded. Thread-safe.
 
     Args:
-        kernel: the kernel's types; only their bytes are looked at.
+        kernel: the kernel's types.
         size: bytes of modules' BTF to keep from one call of `follow` to the next.
     """
 
-    def __init__(self, kernel: Spec, size: int) -> None:
-        self._kernel = _Blob(kernel.raw, kernel._sections)
+    def __init__(self, kernel: Blob, size: int) -> None:
+        self._kernel = kernel
         self._size = size
-        self._modules: dict[str, tuple[object, _Blob | None]] = {}
-        self._asked: tuple[bytes, list[int]] = b"", []
+        self._modules: dict[str, tuple[object, Blob | None]] = {}
+        self._offsets: dict[bytes, list[int]] = {}
+        self._counts: dict[tuple[bytes, int], int] = {}
 
     def follow(self, loaded: Mapping[str, object], read: Callable[[str], bytes]) -> None:
         """Take in modules that are new, and let go of those that are not there any more.
@@ -116,10 +138,16 @@ class Namesakes:
 
     def in_kernel(self, name: bytes, kind: int) -> int:
         """At most how many types of that name and kind the kernel itself has."""
-        return sum(self._kernel.count(offset, kind) for offset in self._in_base(name))
+        count = self._counts.get((name, kind))
+        if count is None:
+            count = sum(self._kernel.count(offset, kind) for offset in self._in_base(name))
+            self._counts[name, kind] = count
+        return count
 
     def in_modules(self, name: bytes, kind: int) -> dict[str, int]:
         """The modules that have types of that name and kind, and at most how many."""
+        if not self._modules:
+            return {}
         sections = self._kernel.sections
         behind = sections.strings_end - sections.strings
         base = self._in_base(name)
@@ -133,16 +161,15 @@ class Namesakes:
         return found
 
     def _in_base(self, name: bytes) -> list[int]:
-        asked, offsets = self._asked
-        if name != asked:
-            offsets = self._kernel.offsets(name)
-            self._asked = name, offsets
+        offsets = self._offsets.get(name)
+        if offsets is None:
+            offsets = self._offsets[name] = self._kernel.offsets(name)
         return offsets
 
 
-def _read(name: str, read: Callable[[str], bytes]) -> _Blob | None:
+def _read(name: str, read: Callable[[str], bytes]) -> Blob | None:
     try:
         data = read(name)
-        return _Blob(memoryview(data), read_header(data, source=name, split=True))
+        return Blob(memoryview(data), read_header(data, source=name, split=True))
     except (BtfError, OSError):
         return None

@@ -16,6 +16,7 @@ from ebpfpy.sys.filemap import map_read_only
 
 from .header import extent, looks_like_btf
 from .loadedmodules import SYSFS
+from .mappedkernel import PATH, mapped_kernel
 from .spec import Spec
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
@@ -253,6 +254,9 @@ def read_sysfs(path: str, *, shared: bool = False) -> Any:
     Raises:
         OSError: it cannot be opened or read.
     """
+    data = mapped_kernel() if shared and path == PATH else None
+    if data is not None:
+        return data
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size

@@ -11,9 +11,12 @@ a name found in two places is an error, so an answer counts only if there is no 
   of the name at most, and the answer counts.
 * A module's answer counts if its BTF object is that of the module which is loaded now.
 
+The bytes are searched before the kernel is asked: it then finds in the processor's caches what it looks through.
+
 A question and the search of the bytes take a tenth of the time of the one walk after which ids cost next to nothing. So
 a load asks for a few functions only, and for none where most of the walk has been made: by CO-RE, say, or by an earlier
-load with the same `Cache`.
+load with the same `Cache`. What the kernel has answered about its own types, which never change, the `Cache` keeps:
+the next load asks only modules that have come meanwhile.
 
 Whenever something is missing, doubtful or refused (a kernel before 5.14, a policy, a name that is there twice) there is
 no answer here, and `target` looks for itself: it finds what is found here, or says why not.
@@ -69,48 +72,68 @@ class QuickTargets:
         Returns:
             None where only looking for oneself can tell.
         """
-        if self._search is None or (self._cache.kernel_is_read and self._cache.kernel().walked > _MOST):
-            return None
-        self._functions += not is_hook
-        if self._functions > _FEW:
+        known = self._cache.kernel_ids.get((name, kind))
+        place = None if module is None else module.replace("-", "_")
+        if known is not None:
+            bearer = place or VMLINUX if is_hook else self._only_bearer(name, kind, place)
+            return (known, None, None) if bearer == VMLINUX else None
+        if self._search is None or not self._is_worth_asking(is_hook=is_hook):
             return None
         try:
+            self._search.load()  # where the kernel cannot be asked, nothing need be read
+            if not is_hook:
+                place = self._only_bearer(name, kind, place)
+                if place is None:
+                    return None
             found = self._search.find(name, kind)
         except UnsupportedError:
             self.close()
             return None
         if found is None:
             return None
-        if found.module is not None:
-            with found.module as handle:
-                return self._in_module(found.type_id, handle, name, kind, module)
-        if module in (None, VMLINUX) and (is_hook or self._bearers(name, kind, module) == [VMLINUX]):
-            return found.type_id, None, None
-        return None
+        if found.module is None:
+            self._cache.kernel_ids[name, kind] = found.type_id
+            return (found.type_id, None, None) if place in (None, VMLINUX) else None
+        with found.module as handle:
+            if is_hook:
+                place = self._only_bearer(name, kind, place)
+            return None if place is None else self._in_module(found.type_id, handle, place)
+
+    def _is_worth_asking(self, *, is_hook: bool) -> bool:
+        """Whether asking the kernel once more costs less than looking."""
+        if self._cache.kernel_is_read and self._cache.kernel().walked > _MOST:
+            return False
+        self._functions += not is_hook
+        return self._functions <= _FEW
 
     def _in_module(
-        self, type_id: int, handle: btf.Handle, name: bytes, kind: Kind, module: str | None
+        self, type_id: int, handle: btf.Handle, module: str
     ) -> tuple[int, str | None, Incarnation | None] | None:
-        """The answer for what the kernel has found in a module."""
+        """The answer for what the kernel has found in a module, if it is the only bearer's, as it is loaded now."""
         try:
-            place = handle.info.name
-            if module is not None and module.replace("-", "_") != place:
+            if handle.info.name != module:
                 return None
-            with self._cache.module_handle(place) as now:
+            with self._cache.module_handle(module) as now:
                 is_loaded, incarnation = now.info.id == handle.info.id, now.incarnation
         except EbpfError:  # it has just gone, or needs more rights than there are: `target` says so
             return None
-        if not is_loaded or self._bearers(name, kind, None) != [place]:
-            return None
-        return type_id, place, incarnation
+        return (type_id, module, incarnation) if is_loaded else None
 
-    def _bearers(self, name: bytes, kind: Kind, module: str | None) -> list[str]:
-        """The places that have a type of that name, as often as they have one; of `VMLINUX` alone if that is asked."""
+    def _only_bearer(self, name: bytes, kind: Kind, place: str | None) -> str | None:
+        """The only place that has a type of that name, and has one; None if there is another or if it is not `place`.
+
+        Where the kernel itself is asked for (`VMLINUX`), modules do not count.
+        """
+        bearers = self._bearers(name, kind, everywhere=place != VMLINUX)
+        return bearers[0] if len(bearers) == 1 and place in (None, bearers[0]) else None
+
+    def _bearers(self, name: bytes, kind: Kind, *, everywhere: bool) -> list[str]:
+        """The places that have a type of that name, as often as they have one: the kernel; or modules, too."""
         try:
             if self._namesakes is None:
                 self._namesakes = self._cache.namesakes()
             places = [VMLINUX] * self._namesakes.in_kernel(name, kind)
-            if module is None:
+            if everywhere:
                 for each, count in self._namesakes.in_modules(name, kind).items():
                     places += [each] * count
         except EbpfError:

@@ -195,34 +195,35 @@ def prog_test_run(
     Raises:
         KernelError: the kernel refused. InterruptedError: a signal came; the program may have run.
     """
-    out = (c_char * data_size_out)() if data_size_out else None
-    context_out = (c_char * context_size_out)() if context_size_out else None
+    # no ctypes arrays: each length of one is a new class
+    out = bytearray(data_size_out) if data_size_out else None
+    context_out = bytearray(context_size_out) if context_size_out else None
     # a copy of its own: SYSCALL programs write to it, and bytes must not change
-    context_in = (c_char * len(context)).from_buffer_copy(context) if context else None
+    context_in = bytearray(context) if context else None
     attr = ProgTestRun(
         prog_fd=number_of(fd),
         data_size_in=len(data),
         data_size_out=data_size_out,
         data_in=data or None,
-        data_out=addressof(out) if out is not None else None,
+        data_out=addressof(c_char.from_buffer(out)) if out is not None else None,
         repeat=0 if repeat == 1 else repeat,
         ctx_size_in=len(context),
         ctx_size_out=context_size_out,
-        ctx_in=addressof(context_in) if context_in is not None else None,
-        ctx_out=addressof(context_out) if context_out is not None else None,
+        ctx_in=addressof(c_char.from_buffer(context_in)) if context_in is not None else None,
+        ctx_out=addressof(c_char.from_buffer(context_out)) if context_out is not None else None,
         flags=flags,
         cpu=cpu,
         batch_size=batch_size,
     )
     bpf(Command.PROG_TEST_RUN, attr)
     if context_out is not None:
-        after = context_out.raw[: attr.ctx_size_out]
+        after = bytes(context_out[: attr.ctx_size_out])
     else:
-        after = context_in.raw if context_in is not None else b""
+        after = bytes(context_in) if context_in is not None else b""
     return RunResult(
         attr.retval,
         attr.duration,
-        out.raw[: attr.data_size_out] if out is not None else b"",
+        bytes(out[: attr.data_size_out]) if out is not None else b"",
         after,
     )
 

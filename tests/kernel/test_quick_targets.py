@@ -11,7 +11,7 @@ import ebpfpy
 from ebpfpy import btf, link, sys
 from ebpfpy.btf.kernelsearch import KernelSearch
 from ebpfpy.btf.kinds import Kind
-from ebpfpy.btf.namesakes import Namesakes
+from ebpfpy.btf.namesakes import Blob, Namesakes
 from ebpfpy.errors import AmbiguousTargetError, EbpfError, TargetNotFoundError, UnsupportedError
 from ebpfpy.loader import find_target
 from ebpfpy.loader.quicktarget import QuickTargets
@@ -96,7 +96,7 @@ def test_a_refusal_is_one_error_and_says_since_when_there_is_an_answer():
             assert caught.value.minimum == "5.14"
 
 
-def test_without_standard_input_descriptor_0_is_never_taken_for_an_answer():
+def test_without_standard_input_descriptor_0_is_never_taken_for_an_answer(searches):
     code = (
         "from ebpfpy.btf.kernelsearch import KernelSearch\n"
         "from ebpfpy.errors import UnsupportedError\n"
@@ -114,7 +114,7 @@ def test_without_standard_input_descriptor_0_is_never_taken_for_an_answer():
 
 def test_there_are_never_more_bearers_of_a_name_than_bytes_tell(cache):
     kernel = cache.kernel()
-    names = Namesakes(kernel, 0)
+    names = Namesakes(Blob.of(kernel), 0)
     some = [each.name for each in kernel if isinstance(each, btf.Func)][::397]
     assert len(some) > 50
     exact = 0
@@ -193,6 +193,33 @@ def test_what_the_kernel_does_not_find_is_looked_for_and_explained(searches):
             find_target(own, AttachType.TRACE_FENTRY, "do_nanosleep", "no_such_module", quick=quick)
         with pytest.raises(TargetNotFoundError, match="no function"):
             find_target(own, AttachType.TRACE_FENTRY, "\udc80", quick=quick)
+
+
+def test_what_the_kernel_has_answered_is_not_asked_again_with_the_same_cache(searches, monkeypatch):
+    targets = [(AttachType.TRACE_FENTRY, "do_nanosleep"), (AttachType.TRACE_RAW_TP, "sched_switch")]
+    cache = btf.Cache()
+    with QuickTargets(cache) as quick:
+        found = [find_target(cache, *each, quick=quick) for each in targets]
+    monkeypatch.setattr(KernelSearch, "load", lambda _: pytest.fail("asked"))
+    with QuickTargets(cache) as quick:
+        assert [find_target(cache, *each, quick=quick) for each in targets] == found
+        assert find_target(cache, *targets[0], "vmlinux", quick=quick) == found[0]
+        with pytest.raises(TargetNotFoundError, match="no_such_module"):
+            find_target(cache, *targets[0], "no_such_module", quick=quick)
+        with pytest.raises(pytest.fail.Exception, match="asked"):
+            find_target(cache, AttachType.TRACE_FENTRY, "vfs_read", quick=quick)
+
+
+def test_the_kernels_types_are_mapped_once_and_no_descriptor_is_kept(searches):
+    with open("/proc/self/maps") as file:
+        before = sum("/btf/vmlinux" in line for line in file)
+    assert before <= 1
+    for _ in range(3):
+        with fresh() as (own, quick):
+            find_target(own, AttachType.TRACE_FENTRY, "do_nanosleep", quick=quick)
+            assert own.kernel().raw[:2] == btf.load_kernel_spec().raw[:2]
+            with open("/proc/self/maps") as file:
+                assert sum("/btf/vmlinux" in line for line in file) <= 1
 
 
 def test_where_the_kernel_may_not_be_asked_targets_are_found_as_before(cache):
@@ -279,6 +306,20 @@ def test_the_kernels_first_answer_is_not_taken_where_a_module_has_the_name_too(c
                 except EbpfError as error:
                     answers.append(str(error))
             assert answers[0] == answers[1]
+
+
+def test_a_module_that_comes_after_the_kernels_answer_makes_it_ambiguous(searches, demo):
+    modules.unload(demo)
+    cache = btf.Cache()
+    for _ in range(2):
+        with QuickTargets(cache) as quick:
+            looked = find_target(cache, EXIT, "version_proc_show", quick=quick)
+            assert looked.module is None
+    modules.load(demo)
+    with QuickTargets(cache) as quick:
+        assert find_target(cache, EXIT, "version_proc_show", "vmlinux", quick=quick) == looked
+        with pytest.raises(AmbiguousTargetError, match="found 2 times"):
+            find_target(cache, EXIT, "version_proc_show", quick=quick)
 
 
 def test_an_object_of_a_module_that_has_gone_is_not_taken_for_the_one_that_is_loaded(searches, demo):

@@ -9,7 +9,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import looks_into_modules
-from ebpfpy.btf.namesakes import Namesakes, members_by_bytes
+from ebpfpy.btf.namesakes import Blob, Namesakes, members_by_bytes
 
 KERNELS = Path(__file__).parents[3] / "testdata" / "btf"
 INT = btf.Int("int", 4, 1)
@@ -30,7 +30,7 @@ def kernel() -> btf.Spec:
 
 
 def counted(kernel: btf.Spec, **modules: btf.Spec) -> Namesakes:
-    names = Namesakes(kernel, 1 << 20)
+    names = Namesakes(Blob.of(kernel), 1 << 20)
     names.follow(dict.fromkeys(modules, 1), lambda name: bytes(modules[name].raw))
     return names
 
@@ -62,7 +62,7 @@ def test_modules_are_read_when_they_are_new_and_forgotten_when_they_go(kernel: b
         read.append(name)
         return bytes(modules[name].raw)
 
-    names = Namesakes(kernel, 1 << 20)
+    names = Namesakes(Blob.of(kernel), 1 << 20)
     names.follow({"one": 1, "two": 1}, reads)
     names.follow({"one": 1, "two": 1}, reads)
     assert read == ["one", "two"]
@@ -83,7 +83,7 @@ def test_no_more_bytes_of_modules_are_kept_than_was_said(kernel: btf.Spec) -> No
         read.append(name)
         return bytes(module.raw)
 
-    names = Namesakes(kernel, len(module.raw) - 1)
+    names = Namesakes(Blob.of(kernel), len(module.raw) - 1)
     for _ in range(2):
         names.follow({"one": 1}, reads)
         assert names.in_modules(b"a", Kind.FUNC) == {"one": 1}
@@ -96,7 +96,7 @@ def test_a_module_that_cannot_be_read_or_understood_has_no_types(kernel: btf.Spe
             raise FileNotFoundError(name)
         return b"\x9f\xeb nonsense"
 
-    names = Namesakes(kernel, 1 << 20)
+    names = Namesakes(Blob.of(kernel), 1 << 20)
     names.follow({"gone": 1, "broken": 1}, reads)
     assert names.in_modules(b"a", Kind.FUNC) == {}
 
