@@ -28,7 +28,7 @@ from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies
-from ebpfpy.sys.rights import lockdown
+from ebpfpy.sys.rights import hides_addresses, lockdown
 from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def explain_target(
     return TargetAudit(
         name, module, tuple(functions), tuple(every), traceable, blacklisted, fentry, kprobe,
         tuple(_sections(name, refusals, every, kprobe)),
-        tuple(_reasons(name, module, specs, functions, every, traceable, symbols_known=known)),
+        tuple(_reasons(name, module, specs, functions, every, traceable, symbols_known=known, live=live)),
     )  # fmt: skip
 
 
@@ -296,6 +296,7 @@ def _reasons(
     traceable: bool | None,
     *,
     symbols_known: bool,
+    live: bool,
 ) -> list[str]:
     reasons = []
     places = {function.module for function in functions}
@@ -318,9 +319,10 @@ def _reasons(
         if near:
             reasons.append(f"similar names: {', '.join(near)}")
     if symbols and all(symbol.address == 0 for symbol in symbols):
-        reasons.append("the kernel hides addresses (kernel.kptr_restrict), so equal ones cannot be told apart")
+        why = hides_addresses() if live else "kernel.kptr_restrict"
+        reasons.append(f"the kernel hides addresses ({why}), so equal ones cannot be told apart")
     if traceable is None:
-        locked = lockdown() == "confidentiality"
+        locked = live and lockdown() == "confidentiality"
         why = "the kernel is locked down" if locked else "available_filter_functions needs root and tracefs"
         reasons.append(f"whether ftrace can hook it is not known: {why}")
     return reasons

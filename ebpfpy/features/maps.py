@@ -37,6 +37,13 @@ _LOCAL_STORAGE: Final = frozenset(
 )
 
 
+def shape_of(type_: int) -> dict[str, int] | None:
+    """What the kernel takes for a map of a type: sizes and flags; None for types that need types of BTF besides."""
+    if type_ in _LOCAL_STORAGE or type_ == MapType.STRUCT_OPS:
+        return None
+    return _SHAPES.get(type_, _PAIR)
+
+
 @cache
 def have_map_type(type: MapType | int) -> Support:  # noqa: A002
     """Whether maps of a type can be created (CAP_BPF; CAP_NET_ADMIN for some types on older kernels).

@@ -18,6 +18,7 @@ from ebpfpy import sys
 from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
+from ebpfpy.sys.rights import hides_addresses
 from ebpfpy.sys.vmlinux import VMLINUX
 
 from .events import link_event
@@ -177,7 +178,7 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
         ) from error
     error.hint = _hint(error)
     if colon and not found[0].address:
-        error.hint = "addresses of the kernel's functions are hidden (kernel.kptr_restrict)"
+        error.hint = f"addresses of the kernel's functions are hidden: {hides_addresses()}"
         raise error
     return found[0]
 

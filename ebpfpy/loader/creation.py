@@ -4,13 +4,11 @@ A map is made with the BTF types of its key and value if the object has them. So
 old kernels refuse some BTF: then it is made without. A map of maps is made with a template of the maps inside, which
 the kernel needs only for that moment.
 
-Why a map was refused (EINVAL, mostly) is looked for afterwards: what the map's type demands, then whether the kernel
-has the type and the flags at all.
+Why a map was refused is looked for afterwards: see `maprefusal`.
 """
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 from contextlib import ExitStack
@@ -19,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ebpfpy import btf, sys
-from ebpfpy.errors import EbpfError, InputError, KernelError, UnsupportedError
+from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.sys import MapFlags, MapType
-from ebpfpy.sys.refusals import UNKNOWN
-from ebpfpy.sys.rights import lacks
 
 from .map import Map
 from .wellformed import OF_MAPS, check_map
@@ -33,21 +29,10 @@ if TYPE_CHECKING:
     from .objectbtf import ObjectTypes
 
 _NAME_LENGTH = 15
-_STACK = 512  # bytes: keys of hashes have to fit onto the stack of a program
-_ARENA = 1 << 32  # bytes: SZ_4G in kernel/bpf/arena.c
-_LARGE = 1 << 15  # bytes: from here on, it depends on type and kernel
-_RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
-_LOCAL_STORAGE = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
-_CGROUP_STORAGE = frozenset({MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE})
-_OF_THE_NETWORK = frozenset(
-    {MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.SOCKMAP, MapType.SOCKHASH, MapType.XSKMAP}
-)  # map_create() in kernel/bpf/syscall.c
-_WITHOUT_ENTRIES = _LOCAL_STORAGE | _CGROUP_STORAGE
-_WITHOUT_KEYS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER}) | _RINGS
-_INDEXED = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS})
+RINGS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 # types whose kernel code refuses key and value types
 _WITHOUT_BTF = (
-    _RINGS
+    RINGS
     | OF_MAPS
     | {
         MapType.PERF_EVENT_ARRAY,
@@ -144,14 +129,16 @@ def _create(spec: MapSpec, wanted: dict[str, Any], with_types: dict[str, Any]) -
                 return sys.map_create(**wanted)
             except KernelError as second:
                 error = second
-        if spec.type == MapType.STRUCT_OPS and spec.flags & MapFlags.LINK and _knows_no_links():
+        from . import maprefusal  # which a map that is made does not need
+
+        if spec.type == MapType.STRUCT_OPS and spec.flags & MapFlags.LINK and maprefusal.knows_no_links():
             raise UnsupportedError(
                 f"map {spec.name} is in a section .struct_ops.link, and this kernel has no links of struct_ops:"
                 " Linux 6.4 and newer have; or put it into .struct_ops",
                 feature="struct_ops links",
                 minimum="6.4",
             ) from error
-        error.hint = _reason(spec, error) or error.hint
+        error.hint = maprefusal.reason(spec, wanted, error) or error.hint
         raise error from None
 
 
@@ -165,96 +152,6 @@ def _cannot_be_mapped() -> bool:
         return False
 
 
-def _knows_no_links() -> bool:
-    """Whether the kernel's types lack the flag for links of struct_ops."""
-    try:
-        return not btf.load_kernel_spec().string_offsets(b"BPF_F_LINK")
-    except EbpfError:
-        return False
-
-
-def _reason(spec: MapSpec, error: KernelError) -> str | None:
-    """Why the kernel refused a map, where that can be said."""
-    if isinstance(error, PermissionError):
-        if spec.type in _OF_THE_NETWORK and not lacks("CAP_BPF") and lacks("CAP_NET_ADMIN"):
-            return f"a {spec.type.name} needs CAP_BPF and CAP_NET_ADMIN: this process lacks CAP_NET_ADMIN"
-        return None
-    if error.errno == errno.ENOMEM:
-        entry = spec.key_size + spec.value_size
-        return f"there is no memory for {real_max_entries(spec)} entries of {entry} bytes"
-    if error.errno == errno.E2BIG and (spec.key_size > _STACK or spec.value_size >= _LARGE):
-        return f"key or value is too large: key_size is {spec.key_size}, value_size {spec.value_size}"
-    if error.errno not in UNKNOWN:
-        return None
-    try:
-        found = _demand(spec) or _missing(spec)
-        if found is None and error.errno == errno.E2BIG:
-            return (
-                f"{real_max_entries(spec)} entries are too many, or this kernel does not know an attribute that was set"
-            )
-        return found
-    except EbpfError:  # the kernel does not say: neither do we
-        return None
-
-
-def _demand(spec: MapSpec) -> str | None:
-    """What the map's type demands and the blueprint lacks."""
-    kind, name = spec.type, spec.type.name
-    without_entries = kind in _WITHOUT_ENTRIES
-    if without_entries != (real_max_entries(spec) == 0):
-        return f"a {name} has no max_entries: it must be 0" if without_entries else "max_entries is 0"
-    if kind in _WITHOUT_KEYS and spec.key_size:
-        return f"a {name} has no keys, but key_size is {spec.key_size}"
-    if kind not in _WITHOUT_KEYS and kind != MapType.ARENA and not spec.key_size:
-        return "key_size is 0"
-    if kind in _INDEXED and spec.key_size != 4:
-        return f"the keys of a {name} are 4 bytes, not {spec.key_size}"
-    if (kind == MapType.LPM_TRIE or kind in _LOCAL_STORAGE) and not spec.flags & MapFlags.NO_PREALLOC:
-        return f"a {name} needs the flag BPF_F_NO_PREALLOC"
-    if kind in _LOCAL_STORAGE and spec.value is None:
-        return f"a {name} needs BTF types of key and value"
-    if kind == MapType.ARENA and (demand := _arena_demand(spec)):
-        return demand
-    if not spec.value_size and kind not in _RINGS and kind != MapType.ARENA:
-        return "value_size is 0"
-    if spec.numa_node is not None and not os.path.isdir(f"/sys/devices/system/node/node{spec.numa_node}"):
-        return f"this machine has no NUMA node {spec.numa_node}"
-    if spec.map_extra and kind not in (MapType.BLOOM_FILTER, MapType.ARENA):
-        return f"map_extra of a {name} must be 0"
-    if unknown := spec.flags & ~sum(MapFlags):
-        return f"flags {unknown:#x} are not known"
-    return None
-
-
-def _arena_demand(spec: MapSpec) -> str | None:
-    if not spec.flags & MapFlags.MMAPABLE:
-        return "an ARENA needs the flag BPF_F_MMAPABLE"
-    if spec.key_size or spec.value_size:
-        return "an ARENA has neither keys nor values: key_size and value_size must be 0"
-    if spec.map_extra % mmap.PAGESIZE:
-        return f"map_extra, an ARENA's address, is no multiple of a page: {spec.map_extra:#x}"
-    if spec.max_entries * mmap.PAGESIZE > _ARENA:
-        return f"an ARENA has 4 GiB at most, not {spec.max_entries} pages"
-    return None
-
-
-def _missing(spec: MapSpec) -> str | None:
-    """The map's type or the flag that this kernel does not have."""
-    from ebpfpy import features
-
-    try:
-        features.have_map_type(spec.type).require()
-        for flag in MapFlags:
-            if flag & spec.flags:
-                try:
-                    features.have_map_flag(flag).require()
-                except InputError:  # one that cannot be asked for
-                    continue
-    except UnsupportedError as error:
-        return str(error)
-    return None
-
-
 def real_flags(spec: MapSpec) -> int:
     """The flags to create a map with."""
     return spec.flags | (MapFlags.NUMA_NODE if spec.numa_node is not None else 0)
@@ -264,7 +161,7 @@ def real_max_entries(spec: MapSpec) -> int:
     """The number of elements (ring buffers: of bytes) to create a map with."""
     if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
         return sys.possible_cpus()
-    if spec.type in _RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages
+    if spec.type in RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages
         size = mmap.PAGESIZE
         while size < spec.max_entries:
             size *= 2

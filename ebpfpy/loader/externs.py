@@ -36,6 +36,7 @@ from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.elf.spec import ExternKind, MapSpec
 from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
 from ebpfpy.sys import MapFlags, MapType
+from ebpfpy.sys.rights import hides_addresses
 
 from .objectbtf import KCONFIG, kconfig_places
 
@@ -221,9 +222,7 @@ class Externs:
             if extern.weak:
                 return None
             raise ExternError(
-                f"kernel symbol {extern.name!r}: the kernel hides its addresses (kernel.kptr_restrict, or no"
-                " CAP_SYSLOG)",
-                name=extern.name,
+                f"kernel symbol {extern.name!r}: the kernel hides its addresses: {hides_addresses()}", name=extern.name
             )
         if len(addresses) == 1:
             return Found(address=addresses[0])

@@ -18,8 +18,12 @@ from ebpfpy import features, sys
 from ebpfpy.errors import EbpfError, KernelError, UnsupportedError
 from ebpfpy.features.asking import RETURN_0, verdict
 from ebpfpy.features.programs import hidden_helper
-from ebpfpy.sys import ProgramFlags
+from ebpfpy.sys import ProgramFlags, ProgramType
+from ebpfpy.sys.hints import program_needs
 from ebpfpy.sys.refusals import UNKNOWN
+from ebpfpy.sys.rights import lacking
+
+from .limits import over_the_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +52,18 @@ def unnamed_reason(spec: ProgramSpec, error: KernelError, *, of_module: bool) ->
     Returns:
         One line, or None if the kernel has all that can be asked for.
     """
+    if error.errno == errno.EPERM and not lacking(*program_needs(spec.type)):
+        return over_the_limit("the program")
     if error.errno not in UNKNOWN:
         return None
     count = len(spec.code) // 8
     if error.errno == errno.E2BIG and count > _MOST_INSNS:
         return f"it has {count} instructions: the kernel takes {_MOST_INSNS}"
-    return _first_missing(_needs(spec, of_module=of_module)) or _misfit(spec)
+    there: list[str] = []
+    missing = _first_missing(_needs(spec, of_module=of_module), there) or _misfit(spec) or _flag_alone(spec)
+    if missing is None and there and error.errno == errno.EINVAL:
+        return f"this kernel has what was asked for, by itself: {', '.join(there)}"
+    return missing
 
 
 def _needs(spec: ProgramSpec, *, of_module: bool) -> Iterator[Support]:
@@ -69,13 +79,26 @@ def _needs(spec: ProgramSpec, *, of_module: bool) -> Iterator[Support]:
         yield features.have_large_programs()
 
 
+def _flag_alone(spec: ProgramSpec) -> str | None:
+    """The flag that this kernel does not take, whatever the program."""
+    for bit in range(32):
+        flag = spec.flags & 1 << bit
+        if flag and flag not in (ProgramFlags.SLEEPABLE, ProgramFlags.XDP_HAS_FRAGS):
+            try:
+                if verdict(ProgramType.SOCKET_FILTER, RETURN_0, flags=flag) == "":
+                    return f"programs cannot have the flag {ProgramFlags(flag).name or hex(flag)} on this kernel"
+            except EbpfError:
+                return None
+    return None
+
+
 def _misfit(spec: ProgramSpec) -> str | None:
     """Whether the type and the attach type, both known, do not go together."""
-    if not spec.attach_type:
-        return None
     try:
-        if verdict(spec.type, RETURN_0, expected_attach_type=spec.attach_type) == "":
-            return f"programs of type {spec.type.name} have no attach type {spec.attach_type.name}"
+        if verdict(spec.type, RETURN_0, expected_attach_type=spec.attach_type or 0) == "":
+            if spec.attach_type:
+                return f"programs of type {spec.type.name} have no attach type {spec.attach_type.name}"
+            return f"programs of type {spec.type.name} need an attach type"
     except EbpfError:
         return None
     return None
@@ -115,10 +138,13 @@ def _is_left_out(option: str) -> bool:
         return False
 
 
-def _first_missing(answers: Iterator[Support]) -> str | None:
+def _first_missing(answers: Iterator[Support], there: list[str] | None = None) -> str | None:
+    """The first feature that the kernel lacks; those before it are added to `there`."""
     try:
         for answer in answers:
             answer.require()
+            if there is not None:
+                there.append(answer.feature)
     except UnsupportedError as error:
         return str(error)
     except EbpfError:  # the kernel gives no answer: neither do we

@@ -144,9 +144,14 @@ def _permission(command: Command, kind: int) -> str:
 def _needs(command: Command, kind: int) -> tuple[tuple[str, ...], str]:
     """The capabilities that a command needs, and what else to say about that."""
     if command is Command.PROG_LOAD and kind in _PROGRAM_TYPES:
-        more = [name for name, of in (("CAP_PERFMON", TRACING), ("CAP_NET_ADMIN", _NETWORKING)) if kind in of]
-        return ("CAP_BPF", *more), ""
+        return program_needs(kind), ""
     return _NEEDED.get(command, ((), "CAP_BPF or CAP_SYS_ADMIN"))
+
+
+def program_needs(kind: int) -> tuple[str, ...]:
+    """The capabilities that loading a type of program needs, as far as they are known."""
+    more = [name for name, of in (("CAP_PERFMON", TRACING), ("CAP_NET_ADMIN", _NETWORKING)) if kind in of]
+    return ("CAP_BPF", *more)
 
 
 def _limits(command: Command) -> list[str]:

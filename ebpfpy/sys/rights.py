@@ -20,6 +20,7 @@ CAPABILITIES: Final[dict[str, int]] = {
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_ADMIN": 21,
     "CAP_SYS_RESOURCE": 24,
+    "CAP_SYSLOG": 34,
     "CAP_PERFMON": 38,
     "CAP_BPF": 39,
 }
@@ -53,7 +54,19 @@ def lacks(capability: str) -> bool:
 
 def raises_limits() -> bool:
     """Whether this process has CAP_SYS_RESOURCE, with which limits are no limits; nothing stands in for that."""
-    return bool((_effective() or 0) >> CAPABILITIES["CAP_SYS_RESOURCE"] & 1)
+    return _has("CAP_SYS_RESOURCE")
+
+
+def hides_addresses() -> str:
+    """Why /proc/kallsyms shows every address as zero."""
+    level = read("/proc/sys/kernel/kptr_restrict")
+    if level == "2" or _has("CAP_SYSLOG"):
+        return f"kernel.kptr_restrict is {level or 'not known'}"
+    return f"this process lacks CAP_SYSLOG, and kernel.kptr_restrict is {level or 'not known'}"
+
+
+def _has(capability: str) -> bool:
+    return bool((_effective() or 0) >> CAPABILITIES[capability] & 1)
 
 
 def other_causes() -> list[str]:

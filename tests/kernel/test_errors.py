@@ -2,13 +2,9 @@
 
 import errno
 import gc
-import json
 import os
-import subprocess
-import sys as python
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +19,9 @@ from ebpfpy.errors import (
     TargetNotFoundError,
     UnsupportedError,
     VerifierError,
+    kernel_error,
 )
+from ebpfpy.loader.lacking import unnamed_reason
 from tests.kernel import features as machine
 from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of
 
@@ -192,6 +190,26 @@ def test_an_attach_type_that_does_not_go_with_the_type_is_named():
     assert "programs of type CGROUP_SKB have no attach type XDP" in str(refusal_of(program))
 
 
+def test_a_type_that_needs_an_attach_type_says_so():
+    program = program_of([asm.mov_imm(0, 1), asm.exit_()], kind=sys.ProgramType.CGROUP_SOCKOPT)
+    assert "programs of type CGROUP_SOCKOPT need an attach type" in str(refusal_of(program))
+
+
+def test_a_flag_that_no_program_can_have_is_named():
+    program = program_of([asm.mov_imm(0, 0), asm.exit_()], flags=1 << 30)
+    assert "programs cannot have the flag 0x40000000 on this kernel" in str(refusal_of(program))
+
+
+def test_where_nothing_is_missing_the_reason_says_what_was_asked_for():
+    kind, how = sys.ProgramType.CGROUP_SOCK_ADDR, sys.AttachType.CGROUP_INET4_CONNECT
+    program = program_of([asm.mov_imm(0, 1), asm.exit_()], kind=kind, attach_type=how)
+    refusal = kernel_error(errno.EINVAL, "BPF_PROG_LOAD")  # of a program that is in order
+    text = (
+        "this kernel has what was asked for, by itself: program type CGROUP_SOCK_ADDR, attach type CGROUP_INET4_CONNECT"
+    )
+    assert unnamed_reason(program, refusal, of_module=False) == text
+
+
 def test_a_program_of_too_many_instructions_says_how_many():
     program = program_of([asm.mov_imm(0, 0), asm.exit_()])
     program.code = program.code[:8] * 1_000_001 + program.code[8:]
@@ -208,103 +226,6 @@ def test_an_instruction_of_a_newer_set_is_named_with_its_kernel():
         return
     with pytest.raises(VerifierError, match=r"Linux 6\.6 and newer have it.*; or compile with a lower -mcpu"):
         ebpfpy.Collection(collection_of(program_of(code)))
-
-
-# --- rights -------------------------------------------------------------------------------------------
-
-ATTEMPT = """
-import json, sys, ebpfpy
-from ebpfpy import btf, link
-steps = {
-    "load": lambda: ebpfpy.load_collection(sys.argv[1]).close(),
-    "ids": lambda: [handle.close() for handle in btf.iter_handles()],
-}
-for name in sys.argv[2:]:
-    try:
-        steps[name]()
-    except ebpfpy.EbpfError as error:
-        print(json.dumps([isinstance(error, PermissionError), getattr(error, "errno_name", ""), str(error)]))
-    else:
-        print(json.dumps(None))
-"""
-
-
-def attempt(step, *lacking, path="demo.bpf.o", before="", inside=()):
-    """What comes of a step in a process without some capabilities: None, or an error's class, number and text."""
-    bounding = ",".join(f"-{name}" for name in lacking)
-    drop = ["setpriv", f"--bounding-set={bounding}", f"--inh-caps={bounding}"] if lacking else []
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [*inside, *drop, python.executable, "-c", before + ATTEMPT, path_of(path), step],
-        capture_output=True, text=True, check=False, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    return json.loads(done.stdout)
-
-
-def test_without_any_right_the_error_names_cap_bpf():
-    permission, number, text = attempt("load", "bpf", "perfmon", "sys_admin", "net_admin")
-    assert (permission, number) == (True, "EPERM")
-    assert "CAP_BPF" in text
-    assert "lacks CAP_BPF" in text
-
-
-def test_with_cap_bpf_alone_a_tracing_program_is_refused_and_cap_perfmon_named():
-    permission, number, text = attempt("load", "perfmon", "sys_admin", "net_admin")
-    assert (permission, number) == (True, "EPERM")
-    assert "program on_exec" in text
-    assert "CAP_PERFMON" in text
-
-
-def test_a_map_of_devices_names_cap_net_admin():
-    permission, number, text = attempt("load", "sys_admin", "net_admin", path="map_types.bpf.o")
-    assert (permission, number) == (True, "EPERM")
-    assert "a DEVMAP needs CAP_BPF and CAP_NET_ADMIN: this process lacks CAP_NET_ADMIN" in text
-
-
-def test_what_the_verifier_forbids_without_cap_perfmon_names_it():
-    permission, number, text = attempt("load", "sys_admin", "perfmon", path="thirty_plain.bpf.o")
-    assert (permission, number) == (True, "EACCES")
-    assert "this process lacks CAP_PERFMON, without which programs may not calculate with pointers" in text
-
-
-def test_with_cap_bpf_and_cap_perfmon_the_demo_loads():
-    assert attempt("load", "sys_admin", "net_admin") is None
-
-
-def test_ids_need_cap_sys_admin_and_the_error_says_so():
-    permission, _, text = attempt("ids", "bpf", "perfmon", "sys_admin")
-    assert permission
-    assert "CAP_SYS_ADMIN" in text
-
-
-FILTERED = """
-import ctypes, os, struct
-NR_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-rows = ((0x20, 0, 0, 0), (0x15, 0, 1, NR_BPF), (0x06, 0, 0, 0x50000 | 1), (0x06, 0, 0, 0x7FFF0000))  # EPERM for bpf(2)
-code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in rows))
-program = ctypes.create_string_buffer(struct.pack("@HP", len(rows), ctypes.addressof(code)))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program))) == 0
-"""
-"""Python that installs a filter of system calls, as container runtimes do."""
-
-
-def test_a_filter_of_system_calls_is_named_where_nothing_else_can_be_the_reason():
-    _, number, text = attempt("load", before=FILTERED)
-    assert number == "EPERM"
-    assert "a seccomp filter may forbid it" in text
-
-
-def test_capabilities_in_a_user_namespace_are_told_from_real_ones():
-    namespace = ["unshare", "--user", "--map-root-user"]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no user namespaces can be made here (a chroot, or a limit)")
-    permission, _, text = attempt("load", inside=namespace)
-    assert permission
-    assert "this process has its capabilities only in a user namespace" in text
 
 
 # --- objects and blueprints that cannot be loaded -----------------------------------------------------
