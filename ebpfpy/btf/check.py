@@ -41,6 +41,7 @@ from .matchbase import is_distilled, match_base
 from .records import id_words, own_strings, string_words
 from .source import find_btf
 from .spec import Spec, spec_list
+from .standsalone import refuse_alone
 from .text import KEYWORDS
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ def open_split(split: Spec | Source, base: Spec, distilled: Spec | None = None) 
     if isinstance(split, Spec):
         if split.base is None:
             raise InputError(f"{split.name or 'BTF'} stands alone: it is no split BTF")
+        refuse_alone(split)
         if split.base is base or is_distilled(split.base):
             return split
         return Spec(split.raw, distilled or base, name=split.name)
@@ -226,9 +228,11 @@ def open_split(split: Spec | Source, base: Spec, distilled: Spec | None = None) 
         alone = found.spec()
     except BtfError:
         return found.spec(base)  # raw BTF that does not stand alone
-    if alone.base is None:
-        raise InputError(f"{alone.name or 'BTF'} stands alone: it is no split BTF")
-    return alone
+    if alone.base is not None:
+        return alone
+    continued = found.spec(base)  # its strings may start with an empty one all the same
+    refuse_alone(continued)
+    return continued
 
 
 def looks_misplaced(split: Spec) -> bool:
