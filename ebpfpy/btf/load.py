@@ -12,6 +12,7 @@ from .header import looks_like_btf
 from .loadedmodules import GONE, NO_BTF, SYSFS, module_name, why_no_types
 from .source import Source, contents, read_sysfs, read_sysfs_with_inode, unwrap
 from .spec import Spec
+from .standsalone import refuse_alone
 from .types import Struct
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ def load_spec(source: Source, *, base: Spec | None = None) -> Spec:
         BtfError, ElfError: it is malformed, or something else altogether; the error says what it looks like.
         UnsupportedError: it is compressed in a way that is not read here; the error says what does.
         NotFoundError: an ELF file without BTF.
+        InputError: a base was given, and what was read stands alone: a kernel's BTF, not a module's.
         KernelError: the file cannot be read; also the matching OSError.
     """
     data, name = contents(source)
-    if looks_like_btf(data):  # thousands are read one after the other
-        return Spec(data, base, name=name)
-    return unwrap(data, name).spec(base)
+    # thousands are read one after the other
+    spec = Spec(data, base, name=name) if looks_like_btf(data) else unwrap(data, name).spec(base)
+    if base is not None:
+        refuse_alone(spec)
+    return spec
 
 
 def load_spec_from_reader(reader: IO[bytes]) -> Spec:

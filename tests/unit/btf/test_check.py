@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import lzma
 from array import array
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ebpfpy import btf
-from ebpfpy.btf.records import make_blob
+from ebpfpy.btf.records import make_blob, own_strings, record_end, string_words
+from ebpfpy.btf.standsalone import stands_alone
 from ebpfpy.errors import BtfError, ElfError, InputError
+from tests.strategies import type_graphs
 from tests.unit.btf.relocation_cases import EMPTY_STRUCT, INT, distilled_split, kernel_base, struct
 
 TESTDATA = Path(__file__).parents[3] / "testdata" / "btf"
@@ -120,6 +125,57 @@ def test_paths_bytes_readers_and_specs_are_checked_alike(newer: btf.Spec, older:
         report = btf.check_split(source, newer)
         assert (report.bad_strings, report.bad_kinds) == (expected.bad_strings, expected.bad_kinds)
     assert btf.rank_bases(io.BytesIO(data), [newer, older])[0].base_strings == older.strings_end
+
+
+def test_a_kernel_is_not_read_as_a_module_of_any_kernel(newer: btf.Spec, older: btf.Spec) -> None:
+    files = {newer: NEWER / "vmlinux.btf.xz", older: OLDER / "vmlinux.btf.xz"}
+    for vmlinux, base in itertools.product(files, repeat=2):
+        for source in (bytes(vmlinux.raw), files[vmlinux]):
+            for read in (btf.load_split_spec, btf.check_split):
+                with pytest.raises(InputError, match="stands alone: it is no split BTF"):
+                    read(source, base)
+    with pytest.raises(InputError, match="stands alone"):
+        btf.check_split(btf.Spec(newer.raw, older, name="vmlinux"), older)
+
+
+def test_an_objects_types_are_not_read_as_a_module(newer: btf.Spec) -> None:
+    with pytest.raises(InputError, match="demo stands alone: it is no split BTF"):
+        btf.load_split_spec(TESTDATA.parent / "demo.bpf.o", newer)
+
+
+def with_empty_string(split: btf.Spec) -> bytes:
+    """A split as a writer would write it that starts the strings of everything with an empty one."""
+    strings, first = own_strings(split)
+    words = array("I")
+    for type_id in range(split.first_id, split.first_id + len(split)):
+        where, at, end = record_end(split, type_id)
+        record = array("I", where[at:end].tolist())
+        for index in string_words(record, 0):
+            record[index] += record[index] >= first
+        words.extend(record)
+    return make_blob(words, b"\0" + strings, split.byte_order)
+
+
+@pytest.mark.parametrize("module", STOCK)
+def test_a_module_whose_strings_start_with_an_empty_one_is_one(newer: btf.Spec, module: str) -> None:
+    plain = btf.load_split_spec(NEWER / f"{module}.btf.xz", newer)
+    data = with_empty_string(plain)
+    split = btf.load_split_spec(data, newer)
+    assert [str(t) for t in split] == [str(t) for t in plain]
+    assert btf.check_split(data, newer).verdict == btf.check_split(plain, newer).verdict
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_split_stands_alone_whatever_its_strings_start_with(data: st.DataObject) -> None:
+    lower = btf.Builder()
+    lower.add_all(data.draw(type_graphs(most=6)))
+    base = lower.spec("base")
+    upper = btf.Builder(base)
+    upper.add_all(data.draw(type_graphs(most=6, others=list(base))))
+    split = upper.spec("split")
+    assert not stands_alone(split)
+    assert not stands_alone(btf.Spec(with_empty_string(split), base))
 
 
 def test_btf_that_stands_alone_is_no_module(newer: btf.Spec) -> None:
