@@ -3,6 +3,9 @@
 Runs until interrupted, or until --duration or --count is reached. Whatever ends it, everything is detached
 and closed. What was attached where goes to standard error, events go to standard output.
 
+A program whose section names no place (xdp, tc, a bare kprobe) is left out with a note, as long as something else is
+attached. If it was asked for with --program, or nothing is left, that is an error.
+
 Buffers are ring buffers and perf buffers (maps of type PERF_EVENT_ARRAY). Structures of functions (struct_ops) are
 attached, too.
 
@@ -33,6 +36,7 @@ from ebpfpy.cli.output import note
 from ebpfpy.cli.settings import add_set_option, apply_settings
 from ebpfpy.cli.status import OK, UsageError
 from ebpfpy.cli.typenames import type_name
+from ebpfpy.errors import InputError, UnsupportedError
 from ebpfpy.sys.enums import MapType, ProgramType
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
 
     from ebpfpy import perf, ringbuf
     from ebpfpy.elf import CollectionSpec
-    from ebpfpy.loader import Map
+    from ebpfpy.loader import Map, Program
 
 _BUFFERS = (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
 _LONGEST = 1e9
@@ -80,23 +84,58 @@ def run(options: argparse.Namespace) -> int:
     with _terminated_cleanly(), ExitStack() as stack:
         collection = stack.enter_context(Collection(spec, CollectionOptions(programs=how)))
         readers = [(_reader(collection.maps[name], stack), printer) for name, printer in printers.items()]
-        attached = 0
-        for program in collection.programs.values():
-            if program.spec.type == ProgramType.STRUCT_OPS:
-                continue  # attached with the structure that it is in
-            lnk = stack.enter_context(link.attach(program))
-            note(f"attached {lnk.text}")
-            attached += 1
-        for each in collection.maps.values():
-            if each.type == MapType.STRUCT_OPS:
-                note(f"attached {stack.enter_context(link.attach_struct_ops(each)).text}")
-                attached += 1
-        if not attached:
-            note("no program is attached: the object has none that loads by itself")
+        _attach(collection, stack, asked_for=bool(options.program))
         for remark in [*remarks, *(f"note: {text}" for text in collection.notes)]:
             note(remark)
         _print_events(readers, duration=options.duration, count=options.count)
     return OK
+
+
+def _attach(collection: Collection, stack: ExitStack, *, asked_for: bool) -> None:
+    """Attach what the object says a place for, and say so; detached with the stack.
+
+    Args:
+        collection: the programs and structures.
+        stack: closes the links.
+        asked_for: the programs were named: then one that cannot be attached is an error, not a note.
+
+    Raises:
+        UnsupportedError, InputError: a section that names no place, where the program was asked for or is the only one.
+    """
+    attached = 0
+    left_out: list[UnsupportedError | InputError] = []
+    for program in collection.programs.values():
+        if program.spec.type == ProgramType.STRUCT_OPS:
+            continue  # attached with the structure that it is in
+        try:
+            lnk = stack.enter_context(link.attach(program))
+        except (UnsupportedError, InputError) as error:
+            if asked_for or not _names_no_place(program, error):
+                raise
+            left_out.append(error)
+            continue
+        note(f"attached {lnk.text}")
+        attached += 1
+    for each in collection.maps.values():
+        if each.type == MapType.STRUCT_OPS:
+            note(f"attached {stack.enter_context(link.attach_struct_ops(each)).text}")
+            attached += 1
+    if left_out and not attached:
+        if len(left_out) == 1:
+            raise left_out[0]
+        why = "; ".join(map(str, left_out))
+        raise UnsupportedError(f"no program is attached, since no section says where: {why}", feature="attaching")
+    for why_not in left_out:
+        note(f"not attached: {why_not}")
+    if not attached:
+        note("no program is attached: the object has none that loads by itself")
+
+
+def _names_no_place(program: Program, error: UnsupportedError | InputError) -> bool:
+    """Whether a program was not attached because its section does not say to what."""
+    if isinstance(error, UnsupportedError):
+        return (error.feature or "").startswith("attaching ")
+    return not program.spec.attach_to
 
 
 def _reader(events: Map, stack: ExitStack) -> ringbuf.Reader | perf.Reader:

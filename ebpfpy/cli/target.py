@@ -15,6 +15,7 @@ from ebpfpy import features
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_files
 from ebpfpy.cli.output import BOLD, GREEN, RED, YELLOW, paint, print_json, print_table, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK, UsageError
+from ebpfpy.features.audit import is_name
 from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("the module is given twice: in front of the name, and with --module")
     if options.kallsyms is not None and not options.btf:
         raise UsageError("--kallsyms belongs to the files of --btf: name those, too")
+    module = module if colon else options.module
+    for what, word in (("function", name), ("module", module)):
+        if word is not None and not is_name(word):
+            raise UsageError(f"{word!r} is not the name of a {what}")
     audit = features.explain_target(
         name,
-        module if colon else options.module,
+        module,
         kernel_types=types_of_files(options.btf) if options.btf else None,
         kallsyms=options.kallsyms,
     )

@@ -27,8 +27,9 @@ from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError
-from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies
+from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies, find_symbols
 from ebpfpy.sys.rights import hides_addresses, lockdown
+from ebpfpy.sys.syscallnames import WRAPPERS, system_call
 from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
@@ -142,10 +143,12 @@ def explain_target(
         NotFoundError: the running kernel has no BTF, and no `kernel_types` were given.
     """
     encode_name(name)  # refuses what is no string
-    if not name or not name.isprintable() or " " in name:
+    if not is_name(name):
         raise InputError(f"{name!r} is not the name of a function")
     if module is not None:
         encode_name(module)
+        if not is_name(module):
+            raise InputError(f"{module!r} is not the name of a module")
         module = module.replace("-", "_")
     live = kernel_types is None
     specs = _running_kernel(cache or btf.Cache()) if kernel_types is None else list(kernel_types)
@@ -170,8 +173,13 @@ def explain_target(
     return TargetAudit(
         name, module, tuple(functions), tuple(every), traceable, blacklisted, fentry, kprobe,
         tuple(_sections(name, refusals, every, kprobe)),
-        tuple(_reasons(name, module, specs, functions, every, traceable, symbols_known=known, live=live)),
+        tuple(_reasons(name, module, specs, functions, every, traceable, path, live=live)),
     )  # fmt: skip
+
+
+def is_name(text: str) -> bool:
+    """Whether a function, or a module, can be called so."""
+    return bool(text) and text.isprintable() and " " not in text
 
 
 def _running_kernel(cache: btf.Cache) -> list[btf.Spec]:
@@ -294,8 +302,8 @@ def _reasons(
     functions: list[Function],
     symbols: list[Symbol],
     traceable: bool | None,
+    path: str | None,
     *,
-    symbols_known: bool,
     live: bool,
 ) -> list[str]:
     reasons = []
@@ -313,8 +321,9 @@ def _reasons(
         reasons += _why_left_out(name, specs, symbols)
     if not symbols and not functions:
         where = f"in {_place(None if module == VMLINUX else module)}" if module else "anywhere"
-        known = "neither BTF nor kallsyms has it" if symbols_known else "BTF does not have it"
+        known = "neither BTF nor kallsyms has it" if path is not None else "BTF does not have it"
         reasons.append(f"{known} {where}: is it misspelt, or the module that has it not loaded?")
+        reasons += _why_wrapped(name, specs, path)
         near = specs[0].near_names(name) if specs else ()
         if near:
             reasons.append(f"similar names: {', '.join(near)}")
@@ -326,6 +335,20 @@ def _reasons(
         why = "the kernel is locked down" if locked else "available_filter_functions needs root and tracefs"
         reasons.append(f"whether ftrace can hook it is not known: {why}")
     return reasons
+
+
+def _why_wrapped(name: str, specs: list[btf.Spec], path: str | None) -> list[str]:
+    """What a system call's function is called, where somebody asks for one by the name that older kernels gave it."""
+    call = system_call(name)
+    if call is None:
+        return []
+    wrappers = [prefix + call for prefix in WRAPPERS.values()]
+    symbols = find_symbols(wrappers, path=path) if path is not None else {}
+    return [
+        f'system call {call} is the function {each} here: SEC("ksyscall/{call}") finds it on every kernel and machine'
+        for each in wrappers
+        if each in symbols or any(spec.ids_by_name(encode_name(each), (Kind.FUNC,)) for spec in specs[:1])
+    ]
 
 
 def _why_left_out(name: str, specs: list[btf.Spec], symbols: list[Symbol]) -> list[str]:

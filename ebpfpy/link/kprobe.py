@@ -11,14 +11,14 @@ System calls have functions whose names depend on machine and kernel: ``__x64_sy
 from __future__ import annotations
 
 import errno
-import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ebpfpy import sys
 from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
 from ebpfpy.sys.rights import hides_addresses
+from ebpfpy.sys.syscallnames import functions_of
 from ebpfpy.sys.vmlinux import VMLINUX
 
 from .events import link_event
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from ebpfpy.loader import Program
 
     from .link import Link
-
-_SYSCALL_PREFIXES: Final = {
-    "x86_64": "__x64_sys_",
-    "aarch64": "__arm64_sys_",
-    "riscv64": "__riscv_sys_",
-    "s390x": "__s390x_sys_",
-    "ppc64le": "sys_",
-}
 
 
 def attach_kprobe(
@@ -199,8 +191,7 @@ def _syscall_function(program: Program, name: str | None) -> str:
             f"program {program.name}: section {program.spec.section!r} names no system call:"
             " use link.attach_ksyscall(program, name)"
         )
-    prefixes = dict.fromkeys((_SYSCALL_PREFIXES.get(os.uname().machine, "__se_sys_"), "__se_sys_", "sys_"))
-    candidates = [prefix + name for prefix in prefixes]
+    candidates = functions_of(name)
     there = sys.find_symbols(candidates)
     for candidate in candidates:
         if candidate in there:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 from ebpfpy import btf, sys
 from ebpfpy.errors import ExternError, NotFoundError
+from ebpfpy.sys.syscallnames import WRAPPERS
 
 if TYPE_CHECKING:
     from ebpfpy.elf.spec import ExternSpec
 
 _TRISTATE = {"n": 0, "y": 1, "m": 2}
-_WRAPPERS = {"x86_64": "__x64_sys_bpf", "aarch64": "__arm64_sys_bpf", "s390x": "__s390x_sys_bpf",
-             "riscv64": "__riscv_sys_bpf"}  # fmt: skip
 
 
 @cache
@@ -55,8 +54,8 @@ def _fact(extern: ExternSpec) -> str | None:
     if extern.name == "LINUX_HAS_BPF_COOKIE":
         return str(int(_has_cookie()))
     if extern.name == "LINUX_HAS_SYSCALL_WRAPPER":
-        name = _WRAPPERS.get(os.uname().machine)
-        return str(int(name is not None and bool(sys.find_symbols([name]))))
+        prefix = WRAPPERS.get(os.uname().machine)
+        return str(int(prefix is not None and bool(sys.find_symbols([f"{prefix}bpf"]))))
     if extern.weak:
         return None
     raise ExternError(f"{extern.name} is no fact about the kernel that is known here", name=extern.name)

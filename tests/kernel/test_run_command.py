@@ -139,6 +139,26 @@ def test_duration_ends_it_and_one_program_can_be_chosen():
     assert "no ring buffer" in err
 
 
+def test_a_program_whose_section_names_no_place_is_left_out_and_the_others_run():
+    with running(TESTDATA / "partly.bpf.o", "--duration", "0.2") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "attached count_calls to raw tracepoint sys_enter" in err
+    assert "not attached: program on_packet: section 'xdp' (XDP) cannot be attached by its name" in err
+    assert "use link.attach_xdp(program, interface)" in err
+    assert "not attached: program anywhere: section 'raw_tp' names no tracepoint" in err
+
+
+@pytest.mark.parametrize("chosen", [["on_packet"], ["on_packet", "count_calls"], ["anywhere"]])
+def test_a_program_that_is_asked_for_and_cannot_be_attached_is_an_error(chosen):
+    words = [word for name in chosen for word in ("--program", name)]
+    with running(TESTDATA / "partly.bpf.o", "--duration", "0.2", *words) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert f"program {chosen[0]}: section " in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_detaches_and_closes_everything(number, status):
     with running(TESTDATA / "demo.bpf.o") as process:

@@ -125,6 +125,14 @@ def test_an_unknown_name_says_where_it_was_looked_for_and_what_resembles_it(ask)
     assert "vfs_read" in audit.reasons[1]
 
 
+@pytest.mark.parametrize("name", ["sys_read", "__se_sys_read", "__do_sys_read"])
+def test_a_system_call_by_its_old_name_is_told_its_function_and_what_to_write(ask, name):
+    audit = ask(name, "ffffffff81000000 T __x64_sys_read\n")
+    assert not audit.attachable
+    assert 'system call read is the function __x64_sys_read here: SEC("ksyscall/read")' in " ".join(audit.reasons)
+    assert not any("system call" in reason for reason in ask("sys_", "").reasons + ask("sys_no_such_call", "").reasons)
+
+
 def test_hidden_addresses_are_said_to_be_hidden(ask):
     assert any("kptr_restrict" in reason for reason in ask("vfs_read", "0000000000000000 T vfs_read\n").reasons)
 
