@@ -222,12 +222,19 @@ class Evaluation:
 
     __slots__ = ("_answers", "_local", "_mismatches", "_names", "_plain", "_target", "spec", "type_id")
 
-    def __init__(self, local: RawTypes, spec: Spec, type_id: int) -> None:
+    def __init__(
+        self,
+        local: RawTypes,
+        spec: Spec,
+        type_id: int,
+        target: RawTypes,
+        mismatches: dict[tuple[int, int], str | None],
+    ) -> None:
         self.spec = spec
         self.type_id = type_id
         self._local = local
-        self._target = raw_types(spec)
-        self._mismatches = local.mismatches(self._target)
+        self._target = target
+        self._mismatches = mismatches  # of the two
         self._answers: dict[Query, Answer | Mismatch] = {}
         self._plain: dict[bytes, tuple[int, int]] | None = None
         self._names: frozenset[bytes] | None = None
@@ -342,6 +349,13 @@ class Evaluation:
         if isinstance(answer, Mismatch):
             return describe_with_id(self.spec, self.type_id)
         return access_text(self.spec, answer.access, query.kind)
+
+
+def evaluations(local: Spec, spec: Spec, ids: Iterable[int]) -> list[Evaluation]:
+    """The types of a spec with these ids as candidates for a local type."""
+    mine, target = raw_types(local), raw_types(spec)
+    mismatches = mine.mismatches(target)
+    return [Evaluation(mine, spec, type_id, target, mismatches) for type_id in ids]
 
 
 class Choice:

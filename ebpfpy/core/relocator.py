@@ -36,7 +36,7 @@ from ebpfpy.errors import AmbiguousRelocationError, BtfError, EbpfError, InputEr
 from .access import Mismatch
 from .arguments import Arguments
 from .fixup import Fixup
-from .query import Answer, Choice, Evaluation, LocalType, malformed
+from .query import Answer, Choice, LocalType, evaluations, malformed
 from .rawtypes import raw_types
 from .relocation import RelocationKind as R
 from .text import access_text
@@ -46,13 +46,16 @@ if TYPE_CHECKING:
 
     from ebpfpy.btf.spec import Spec
 
-    from .query import Query
+    from .query import Evaluation, Query
     from .relocation import Relocation
 
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
 _NAMED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FWD, Kind.INT, Kind.FLOAT)
 _LISTED = 4  # specs that a message names
 _SHOWN = 8  # candidates that it spells out
+_MANY = 32  # candidates of one local type
+_MOST_PAIRS = 50_000
+"""Local types with so many candidates, times these: a second's work, and far beyond anything that was compiled."""
 
 
 def relocate(
@@ -98,6 +101,7 @@ class Relocator:
         self._locals: dict[tuple[int, int], LocalType] = {}
         self._arguments: dict[tuple[int, str], Arguments] = {}
         self._faults: dict[int, str] = {}
+        self._pairs = 0
         self._kept: list[Spec] = []  # keeps the objects alive whose id() is a key above
 
     @cached_property
@@ -299,7 +303,15 @@ class Relocator:
                 raise
             self._fault(spec, error, warnings)
             return []
-        found = self._candidates[key] = [Evaluation(raw_types(local), spec, type_id) for type_id in ids]
+        if len(ids) > _MANY:
+            self._pairs += len(ids)
+            if self._pairs > _MOST_PAIRS:
+                raise malformed(
+                    relocation,
+                    f"{len(ids)} types of {spec.name or 'BTF'} have that name, as for very many other local types:"
+                    f" more than {_MOST_PAIRS} pairs are not compared",
+                )
+        found = self._candidates[key] = evaluations(local, spec, ids)
         return found
 
     def _score(self, evaluation: Evaluation, queries: list[Query], warnings: list[str]) -> int | None:

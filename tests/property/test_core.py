@@ -344,6 +344,21 @@ def test_two_thousand_flavours_that_agree_on_everything_are_no_trouble():
     assert [fixup.target_value for fixup in fixups[:25]] == [4 * at + 4 for at in range(25)]
 
 
+@pytest.mark.parametrize(("here", "there"), [(2000, 1), (2000, 32), (20, 2000), (2000, 2000)])
+def test_flavours_on_both_sides_are_compared_or_refused_soon(here, there):
+    local, target = Records(), Records()
+    for side in (local, target):
+        number = side.int("int", 4, SIGNED)
+    roots = [local.struct(f"s___{at}", 8, [(f"m{at % 7}", number, 0), ("a", number, 32)]) for at in range(here)]
+    for at in range(there):
+        target.struct(f"s___{at}", 12, [("x", number, 0), ("y", number, 32), ("a", number, 64)])
+    spec, kernel = local.spec("object"), target.spec("vmlinux")
+    asked = [relocation(spec, root, "0:1", R.BYTE_OFF, at) for at, root in enumerate(roots)]
+    refused = pytest.raises(RelocationError, match="more than 50000 pairs are not compared")
+    with one_second(), refused if here * there > 1_000_000 else contextlib.nullcontext():
+        assert {fixup.target_value for fixup in core.relocate(asked, [kernel])} == {8}
+
+
 def test_what_a_hundred_missing_members_may_have_meant_is_found_soon_among_many_names():
     local, root = many_members(100)
     target = Records()

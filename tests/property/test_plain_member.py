@@ -8,7 +8,7 @@ import pytest
 
 from ebpfpy import btf
 from ebpfpy.core.access import Access, match_fields, walk_fields
-from ebpfpy.core.query import Evaluation, LocalType
+from ebpfpy.core.query import LocalType, evaluations
 from ebpfpy.core.rawtypes import raw_types
 from ebpfpy.core.relocation import RelocationKind
 from ebpfpy.core.values import field_value, memory_size_reason
@@ -38,14 +38,15 @@ def test_the_short_cut_and_the_walk_agree_on_every_offset_in_every_object(kernel
                 assert query.value == field_value(local, walked, query.kind, big_endian=False)
                 if query.name is None:
                     continue
-                for type_id in kernel.ids_by_essential_name(local.essential_name(relocation.type_id), (4, 5)):
-                    answer = Evaluation(local, kernel, type_id)._plain_answer(query, query.name)
+                ids = kernel.ids_by_essential_name(local.essential_name(relocation.type_id), (4, 5))
+                for type_id, candidate in zip(ids, evaluations(relocation.spec, kernel, ids), strict=True):
+                    answer = candidate._plain_answer(query, query.name)
                     if answer is None:
                         continue
                     access = match_fields(local, walked, target, type_id)
                     assert isinstance(access, Access)
                     value = field_value(target, access, query.kind, big_endian=False)
-                    assert (answer.access, answer.value) == (access, value)
+                    assert (answer.access, answer.value, answer.bits) == (access, value, access.bits)
                     assert answer.memory_size_reason == memory_size_reason(local, query.value, target, value)
                     taken += 1
     assert taken > 300
