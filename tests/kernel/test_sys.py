@@ -338,8 +338,9 @@ def test_a_failed_creation_leaks_no_descriptor():
 
 def test_without_privilege_the_error_names_the_capability():
     with open("/proc/sys/kernel/unprivileged_bpf_disabled", encoding="ascii") as file:
-        if file.read().strip() == "0":
-            pytest.skip("kernel.unprivileged_bpf_disabled is 0: maps need no capability here")
+        setting = file.read().strip()
+    if setting == "0":
+        pytest.skip("kernel.unprivileged_bpf_disabled is 0: maps need no capability here")
     read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
@@ -358,7 +359,7 @@ def test_without_privilege_the_error_names_the_capability():
     os.waitpid(child, 0)
     assert message.startswith("map m: BPF_MAP_CREATE: Operation not permitted [EPERM] (needs CAP_BPF")
     assert "this process lacks CAP_BPF" in message
-    assert "kernel.unprivileged_bpf_disabled is set" in message
+    assert f"kernel.unprivileged_bpf_disabled is {setting}" in message
 
 
 # --- programs and BTF ---------------------------------------------------------------------------------
