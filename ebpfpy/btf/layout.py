@@ -6,9 +6,12 @@ from ebpfpy.errors import BtfError
 
 from . import types as t
 from .typebase import check_type
+from .ways import Ways
 
 MAX_DEPTH = 10_000
-"""Longer chains of typedefs, qualifiers and arrays than this are cycles or attacks."""
+"""Longer chains of arrays, and of types built by hand, than this are cycles or attacks."""
+_SHORT = 32
+"""Chains that are walked, from object to object; the ends of longer ones are remembered."""
 
 DECORATIONS = (t.Typedef, t.Volatile, t.Const, t.Restrict, t.TypeTag)
 
@@ -21,10 +24,13 @@ def resolve(of: t.Type) -> t.Type:
         InputError: it is no type.
     """
     current = of
-    for _ in range(MAX_DEPTH):
+    for step in range(MAX_DEPTH):
         if not isinstance(current, DECORATIONS):
             check_type(current)
             return current
+        if step >= _SHORT and current._spec is not None:
+            spec = current._spec
+            return spec.type_by_id(Ways.end(spec, spec.type_id(current)))
         current = current.target
     raise BtfError(f"{of!r}: typedefs and qualifiers form a cycle")
 
@@ -36,12 +42,12 @@ def sizeof(of: t.Type) -> int:
         BtfError: the type has no size (void, a function, a forward declaration), or its chain is a cycle.
     """
     current, count = of, 1
-    for _ in range(MAX_DEPTH):
+    for step in range(MAX_DEPTH):
         if isinstance(current, t.Array):
             count *= current.count
             current = current.element
         elif isinstance(current, DECORATIONS):
-            current = current.target
+            current = current.target if step < _SHORT else resolve(current)
         elif isinstance(current, t.Var):
             current = current.type
         elif isinstance(current, t.Pointer):
@@ -87,7 +93,7 @@ def _aligned_like(of: t.Type) -> list[t.Type]:
     if isinstance(of, t.Array):
         return [of.element]
     if isinstance(of, DECORATIONS):
-        return [of.target]
+        return [of.target if of._spec is None else resolve(of)]
     if isinstance(of, (t.Struct, t.Union)):
         return [member.type for member in of.members]
     return []

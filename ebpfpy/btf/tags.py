@@ -11,9 +11,8 @@ records.
 
 In split BTF a tag can be on a type of the base. Each spec indexes its own tags only, by the id of the target.
 
-Type tags lie on the way from a pointer to its target, behind typedefs and qualifiers. Where those lead is remembered,
-so that many members at the end of one long chain do not walk it each; and of tags in a row only so many are read as a
-kernel would take.
+Type tags lie on the way from a pointer to its target, behind typedefs and qualifiers (`ways`). Of tags in a row only so
+many are read as a kernel would take.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import BtfError
 
 from . import types as t
-from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, Kind
+from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, Kind
+from .ways import WaysToTags
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -32,7 +32,6 @@ _LONGEST_CHAIN = 10_000  # of types that were built by hand
 MOST_TYPE_TAGS = 32
 """Type tags and attributes on one type: the depth to which the kernel resolves types (MAX_RESOLVE_DEPTH)."""
 _CLEAR_FLAG = bytes(byte & 0x7F for byte in range(256))
-_PASSED = MODIFIERS - {Kind.TYPE_TAG}
 _DECORATIONS = (t.Typedef, t.Volatile, t.Const, t.Restrict, t.TypeTag)
 
 
@@ -90,47 +89,6 @@ def tags_on(of: t.Type, component: int, attribute: bool) -> tuple[str, ...]:
     return () if spec is None else tag_names(spec, spec.type_id(of), component, attribute)
 
 
-class Ways:
-    """Key of `Spec.derived`: where typedefs and qualifiers of one spec lead, by their ids."""
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-        self._ends: dict[int, int] = {}
-
-    def end(self, type_id: int) -> int:
-        """The id of the type under typedefs and qualifiers, type tags not among them.
-
-        Raises:
-            BtfError: there are only typedefs and qualifiers, in a circle.
-        """
-        spec, ends = self._spec, self._ends
-        passed: dict[int, None] = {}
-        while type_id >= spec.first_id:
-            known = ends.get(type_id)
-            if known is not None:
-                type_id = known
-                break
-            words, at = spec.locate(type_id)
-            if words[at + 1] >> KIND_SHIFT & KIND_MASK not in _PASSED:
-                break
-            if type_id in passed:
-                raise _circle(spec.type_by_id(type_id))
-            passed[type_id] = None
-            type_id = words[at + 2]
-        else:
-            if spec.base is not None:
-                type_id = _ways(spec.base).end(type_id)
-        ends.update(dict.fromkeys(passed, type_id))
-        return type_id
-
-
-def _ways(spec: Spec) -> Ways:
-    found: Ways | None = spec.derived.get(Ways)
-    if found is None:
-        found = spec.derived[Ways] = Ways(spec)
-    return found
-
-
 def type_tags(of: t.Type, attribute: bool) -> tuple[str, ...]:
     """The texts of the type tags on the way to what a type is, or, of a pointer, points at.
 
@@ -158,10 +116,10 @@ def _written_tags(of: t.Type, pointers: int, attribute: bool) -> list[str]:
     """`type_tags` from a type of a spec on, behind so many pointers."""
     assert of._spec is not None
     spec, flag = of._spec, KIND_FLAG if attribute else 0
-    ways, type_id = _ways(spec), spec.type_id(of)
+    type_id = spec.type_id(of)
     found: list[str] = []
     seen: set[int] = set()
-    while type_id := ways.end(type_id):
+    while type_id := WaysToTags.end(spec, type_id):
         words, at = spec.locate(type_id)
         kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
         if kind == Kind.TYPE_TAG:

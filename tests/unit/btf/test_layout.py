@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ebpfpy import btf
-from ebpfpy.errors import BtfError
+from ebpfpy.errors import BtfError, TypeNotFoundError
+from tests.unit.core.records import SIGNED, Records
 
 INT = btf.Int("int", 4, 1)
 LONG = btf.Int("long", 8, 1)
@@ -67,6 +70,54 @@ def test_resolve_goes_through_every_decoration() -> None:
     of = btf.Typedef("a", btf.Const(btf.Volatile(btf.Restrict(btf.TypeTag("t", INT)))))
     assert btf.resolve(of) is INT
     assert btf.resolve(INT) is INT
+
+
+def chained(records: Records, end: int, links: int) -> int:
+    """The last of so many typedefs and qualifiers in a row."""
+    for at in range(links):
+        end = records.typedef(f"t{at}", end) if at % 2 else records.const(end)
+    return end
+
+
+@pytest.mark.parametrize("links", [1, 31, 32, 33, 100_000])
+@pytest.mark.parametrize("in_base", [False, True])
+def test_what_is_at_the_end_of_a_long_chain_is_found_soon_by_everything_on_it(links: int, in_base: bool) -> None:
+    lower = Records()
+    number = lower.int("long", 8, SIGNED)
+    middle = chained(lower, number, links // 2)
+    upper = Records(base=lower) if in_base else lower
+    last = chained(upper, middle, links - links // 2)
+    array = upper.array(last, 3, number)
+    base = lower.spec("base")
+    spec = upper.spec("split", base) if in_base else base
+    start = time.process_time()
+    for type_id in range(number, last + 1, max(1, links // 1000)):
+        of = spec.type_by_id(type_id)
+        assert btf.resolve(of) is base.type_by_id(number)
+        assert (btf.sizeof(of), btf.alignof(of)) == (8, 8)
+    assert (btf.sizeof(spec.type_by_id(array)), btf.alignof(spec.type_by_id(array))) == (24, 8)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("links", [1, 31, 32, 33, 5000])
+def test_a_circle_of_any_length_is_told(links: int) -> None:
+    records = Records()
+    chained(records, links, links)
+    spec = records.spec()
+    for question in (btf.resolve, btf.sizeof, btf.alignof):
+        with pytest.raises(BtfError, match=r"cycle|depends on itself"):
+            question(spec.type_by_id(1))
+
+
+@pytest.mark.parametrize("links", [10, 100])
+def test_a_chain_that_leads_to_nothing_is_an_error(links: int) -> None:
+    records = Records()
+    last = chained(records, 0, links)
+    assert isinstance(btf.resolve(records.spec().type_by_id(last)), btf.Void)
+    records = Records()
+    last = chained(records, 5000, links)
+    with pytest.raises(TypeNotFoundError, match="no type has id 5000"):
+        btf.resolve(records.spec().type_by_id(last))
 
 
 @pytest.mark.parametrize("size", [4, 8])
