@@ -94,6 +94,17 @@ def type_graphs(
     return graph
 
 
+@st.composite
+def splits(draw: st.DrawFn, *, most: int = 6) -> btf.Spec:
+    """Split BTF of `type_graphs`, on a base of others, that refers to both."""
+    lower = btf.Builder()
+    lower.add_all(draw(type_graphs(most=most)))
+    base = lower.spec("base")
+    upper = btf.Builder(base)
+    upper.add_all(draw(type_graphs(others=list(base), most=most)))
+    return upper.spec("split")
+
+
 def structure(roots: Iterable[btf.Type]) -> list[tuple[Any, ...]]:
     """What is reachable from the roots, as plain tuples in which a type is its number in the order of meeting it.
 

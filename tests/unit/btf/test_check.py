@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ebpfpy import btf
 from ebpfpy.btf.records import make_blob, own_strings, record_end, string_words
 from ebpfpy.btf.standsalone import stands_alone
 from ebpfpy.errors import BtfError, ElfError, InputError
-from tests.strategies import type_graphs
+from tests.strategies import splits
 from tests.unit.btf.relocation_cases import EMPTY_STRUCT, INT, distilled_split, kernel_base, struct
 
 TESTDATA = Path(__file__).parents[3] / "testdata" / "btf"
@@ -166,16 +165,10 @@ def test_a_module_whose_strings_start_with_an_empty_one_is_one(newer: btf.Spec, 
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_no_split_stands_alone_whatever_its_strings_start_with(data: st.DataObject) -> None:
-    lower = btf.Builder()
-    lower.add_all(data.draw(type_graphs(most=6)))
-    base = lower.spec("base")
-    upper = btf.Builder(base)
-    upper.add_all(data.draw(type_graphs(most=6, others=list(base))))
-    split = upper.spec("split")
+@given(splits())
+def test_no_split_stands_alone_whatever_its_strings_start_with(split: btf.Spec) -> None:
     assert not stands_alone(split)
-    assert not stands_alone(btf.Spec(with_empty_string(split), base))
+    assert not stands_alone(btf.Spec(with_empty_string(split), split.base))
 
 
 def test_btf_that_stands_alone_is_no_module(newer: btf.Spec) -> None:
