@@ -7,6 +7,7 @@ import os
 from typing import IO, TYPE_CHECKING, Final
 
 from ebpfpy.errors import EbpfError, NotFoundError, kernel_error
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .header import looks_like_btf
 from .loadedmodules import GONE, NO_BTF, SYSFS, module_name, why_no_types
@@ -87,12 +88,12 @@ def load_kernel_spec(*, directory: str = SYSFS) -> Spec:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the path
         pass
     else:
-        return Spec(data, name="vmlinux")
+        return Spec(data, name=VMLINUX)
     release = os.uname().release
     for candidate in _vmlinux_paths(release):
         if os.path.exists(candidate):
             spec = load_spec(candidate)
-            spec.name = "vmlinux"
+            spec.name = VMLINUX
             return spec
     raise NotFoundError(
         f"the running kernel ({release}) offers no BTF: {path} is missing (CONFIG_DEBUG_INFO_BTF),"

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 from ebpfpy.errors import BtfError, InputError, NotFoundError, kernel_error
 from ebpfpy.sys.filemap import map_read_only
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .header import extent, looks_like_btf
 from .loadedmodules import SYSFS
@@ -179,7 +180,7 @@ def contents(source: Source) -> tuple[Any, str]:
         name = stem(path)
         if path.startswith(SYSFS + "/"):
             try:
-                return read_sysfs(path, shared=name == "vmlinux"), name
+                return read_sysfs(path, shared=name == VMLINUX), name
             except OSError as error:
                 raise kernel_error(error.errno or errno.EIO, "open", subject=path) from error
             except ValueError as error:  # a NUL in the path

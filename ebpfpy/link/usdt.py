@@ -170,6 +170,8 @@ def _at_once(
     program: Program, file: str, found: Sequence[Probe], cookies: Sequence[int], pid: int | None, text: str
 ) -> list[Link]:
     """One link at all places, or none: the program was not loaded for it, or one of the places cannot be."""
+    if program.attach_type not in (None, AttachType.TRACE_UPROBE_MULTI):
+        return []
     counters = [probe.semaphore for probe in found]
     number = os.getpid() if pid == 0 else pid or 0
     options = sys.UprobeMultiOptions(

@@ -37,6 +37,7 @@ from ebpfpy.elf.spec import ExternKind, MapSpec
 from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
 from ebpfpy.sys import MapFlags, MapType
 from ebpfpy.sys.rights import hides_addresses
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .objectbtf import KCONFIG, kconfig_places
 
@@ -197,7 +198,7 @@ class Externs:
         )
 
     def _where_it_is_not(self, kind: Kind, modules: list[str]) -> str:
-        where = f"not found in {', '.join(('vmlinux', *modules))}"
+        where = f"not found in {', '.join((VMLINUX, *modules))}"
         kernel = self._cache.kernel()
         if kind == Kind.VAR and Kind.VAR not in map(kernel.kind_of, range(1, len(kernel) + 1)):
             return f"{where}: the types of this kernel tell of no variables at all (pahole writes some since 1.19)"

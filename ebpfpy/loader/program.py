@@ -53,6 +53,8 @@ class Program:
         target: what it was loaded for, None for types without a target.
         fixups: its CO-RE relocations, as they were solved.
         log: the verifier's log, "" unless the options asked for it.
+        attach_type: what the kernel was told at loading (0: nothing); None for a pinned one, which does not tell.
+            For static probes of user space the loader chooses it, so the blueprint has none.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Program:
         target: AttachTarget | None,
         fixups: tuple[core.Fixup, ...],
         log: str,
+        attach_type: int | None = None,
     ) -> None:
         self._fd = fd
         self.spec = spec
@@ -69,6 +72,7 @@ class Program:
         self.target = target
         self.fixups = fixups
         self.log = log
+        self.attach_type = attach_type
 
     @property
     def type(self) -> ProgramType:

@@ -25,13 +25,14 @@ from ebpfpy.errors import (
     verifier_error,
 )
 from ebpfpy.sys import AttachType, ProgramType
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from . import olderhelpers, structops, targetverdict, verifierlog
 from .contextargs import ContextArguments
 from .modulehandles import ModuleHandles
 from .program import Program
 from .programtarget import find_in_program
-from .quicktarget import VMLINUX, QuickTargets
+from .quicktarget import QuickTargets
 from .target import AttachTarget, find_target, needs_target
 from .wellformed import check_program
 
@@ -143,7 +144,7 @@ class ProgramLoader:
             if target is not None and targetverdict.is_of_target(error, target):
                 error.hint = targetverdict.verdict(spec, target, self._cache) or error.hint
             raise
-        return Program(fd, spec, target, fixups, log)
+        return Program(fd, spec, target, fixups, log, wanted["expected_attach_type"])
 
     def _load_known(
         self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]

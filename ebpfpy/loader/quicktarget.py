@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.btf.kernelsearch import KernelSearch
 from ebpfpy.errors import EbpfError, UnsupportedError
+from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
     from ebpfpy import btf
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ebpfpy.btf.loadedmodules import Incarnation
     from ebpfpy.btf.namesakes import Namesakes
 
-VMLINUX = "vmlinux"
 _FEW = 8
 """Functions that a load asks for; then the walk is due."""
 _MOST = 0.5

@@ -26,6 +26,7 @@ from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.errors import BtfError, InputError, NotFoundError, TargetNotFoundError, UnsupportedError
 from ebpfpy.sys.enums import MapType, ProgramType
+from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +100,7 @@ def find_operations(cache: btf.Cache, name: str) -> Operations:
         f"struct {name}: the running kernel has no struct {_PREFIX}{name}, nor has any of the {len(specs) - 1} loaded"
         " modules: it cannot be implemented by programs here. If it is a module's (Linux 6.9), load that module",
         name=name,
-        searched=("vmlinux", *[spec.name for spec in specs[1:]]),
+        searched=(VMLINUX, *[spec.name for spec in specs[1:]]),
     )
 
 

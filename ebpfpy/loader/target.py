@@ -40,8 +40,7 @@ from ebpfpy.errors import (
     UnsupportedError,
 )
 from ebpfpy.sys import AttachType
-
-from .quicktarget import VMLINUX
+from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
     from ebpfpy import btf

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import EbpfError, VerifierError
 from ebpfpy.sys import AttachType
 from ebpfpy.sys.refusals import ENOTSUPP
+from ebpfpy.sys.vmlinux import VMLINUX
 
 from .programtarget import ProgramTarget
 
@@ -46,7 +47,7 @@ def verdict(spec: ProgramSpec, target: AttachTarget | None, cache: btf.Cache | N
     from ebpfpy.features import explain_target
 
     try:
-        audit = explain_target(target.name, target.module or "vmlinux", cache=cache)
+        audit = explain_target(target.name, target.module or VMLINUX, cache=cache)
     except EbpfError:
         return None
     if audit.fentry is None:
