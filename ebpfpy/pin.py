@@ -23,8 +23,10 @@ from .elf.spec import MapSpec, ProgramSpec
 from .errors import InputError, KernelError, UnsupportedError, kernel_error
 from .link.opening import adopt
 from .loader import Map, Program
-from .sys import MapFlags, MapType, ProgramType
+from .sys import MapFlags
 from .sys.bpffs import is_bpf_file_system
+from .sys.enums import map_type, program_type
+from .sys.paths import path_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +71,9 @@ def load(path: str | os.PathLike[str], *, read_only: bool = False) -> Map | Prog
     Raises:
         InputError: there is something at the path, but no pinned object.
         KernelError: FileNotFoundError: there is nothing. PermissionError: its permissions forbid it.
-        UnsupportedError: an object of a kind or type that this library does not know.
+        UnsupportedError: an object of a kind that this library does not know; of maps and programs, any type is fine.
     """
-    path = os.fspath(path)
+    path = path_text(path, "a pin")
     try:
         fd = sys.obj_get(path, flags=MapFlags.RDONLY if read_only else 0)
     except KernelError as error:
@@ -99,7 +101,7 @@ def walk(directory: str | os.PathLike[str]) -> Iterator[Pin]:
         InputError: the directory is in no BPF file system.
         KernelError: a directory cannot be read, or as `load` raises it.
     """
-    directory = os.fspath(directory)
+    directory = path_text(directory, "a directory of pins")
     try:
         device = os.stat(directory).st_dev
         if not is_bpf_file_system(directory):
@@ -166,14 +168,10 @@ def _explain(path: str, error: KernelError, *, read_only: bool) -> None:
 def _map_spec(fd: sys.Fd, file_name: str) -> MapSpec:
     info = sys.map_info(fd)
     name = info.name or file_name
-    try:
-        type_ = MapType(info.type)
-    except ValueError:
-        raise UnsupportedError(f"map {name} is of type {info.type}, which ebpfpy does not know") from None
     key, value = _map_types(info)
     return MapSpec(
         name=name,
-        type=type_,
+        type=map_type(info.type),
         key_size=info.key_size,
         value_size=info.value_size,
         max_entries=info.max_entries,
@@ -215,14 +213,10 @@ def _is_frozen(fd: sys.Fd) -> bool:
 def _program_spec(fd: sys.Fd, file_name: str) -> ProgramSpec:
     info = sys.prog_info(fd)
     name = info.name or file_name
-    try:
-        type_ = ProgramType(info.type)
-    except ValueError:
-        raise UnsupportedError(f"program {name} is of type {info.type}, which ebpfpy does not know") from None
     return ProgramSpec(
         name=name,
         section="",
-        type=type_,
+        type=program_type(info.type),
         attach_type=None,
         license="GPL" if info.gpl_compatible else "",
         byte_order=_sys.byteorder,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from ebpfpy.errors import EbpfError, InputError, KernelError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, find_symbols
+from ebpfpy.sys.paths import path_text
 
 from .handle import Handle, iter_handles
 from .load import load_kernel_module_spec, load_kernel_spec
@@ -60,6 +61,7 @@ class Cache:
         directory: where the kernel shows its BTF, if sysfs is mounted elsewhere (in a container, for example).
 
     Attributes:
+        directory: see above, as text.
         kernel_ids: of types of the kernel's own, by name and kind, the first id: what the kernel has answered
             (`ebpfpy.btf.kernelsearch`). Of a few names only, those that loads have asked for.
         walks: how often the ids of all BTF objects were walked.
@@ -68,7 +70,7 @@ class Cache:
     def __init__(self, size: int = DEFAULT_SIZE, *, directory: str | os.PathLike[str] = SYSFS) -> None:
         if not isinstance(size, int) or size < 0:
             raise InputError(f"a cache has room for a number of bytes, not {size!r}")
-        self._directory = os.fspath(directory)
+        self.directory = path_text(directory, "the directory of the kernel's BTF")
         self._lock = threading.RLock()
         self._kernel: Spec | None = None
         self._size = size
@@ -97,7 +99,7 @@ class Cache:
         """
         with self._lock:
             if self._kernel is None:
-                self._kernel = load_kernel_spec(directory=self._directory)
+                self._kernel = load_kernel_spec(directory=self.directory)
             return self._kernel
 
     @property
@@ -117,10 +119,10 @@ class Cache:
         with self._lock:
             known = self._modules.get(name)
             if known is not None:
-                if known.incarnation == incarnation(name, self._directory):
+                if known.incarnation == incarnation(name, self.directory):
                     return known
                 del self._modules[name]
-            spec = load_kernel_module_spec(name, self.kernel(), directory=self._directory)
+            spec = load_kernel_module_spec(name, self.kernel(), directory=self.directory)
             if len(spec.raw) <= self._size:
                 self._modules[name] = spec
             return spec
@@ -133,16 +135,16 @@ class Cache:
         """
         with self._lock:
             if self._namesakes is None:
-                mapped = running_kernel() if self._directory == SYSFS else None
+                mapped = running_kernel() if self.directory == SYSFS else None
                 self._namesakes = Namesakes(mapped or Blob.of(self.kernel()), self._size)
-            loaded = {name: incarnation(name, self._directory) for name in self.module_names()}
-            self._namesakes.follow(loaded, lambda name: read_sysfs(f"{self._directory}/{name}"))
+            loaded = {name: incarnation(name, self.directory) for name in self.module_names()}
+            self._namesakes.follow(loaded, lambda name: read_sysfs(f"{self.directory}/{name}"))
             return self._namesakes
 
     def module_names(self) -> tuple[str, ...]:
         """The names of all modules that have BTF right now; none where the kernel does not let them be listed."""
         try:
-            return kernel_module_names(self._directory)
+            return kernel_module_names(self.directory)
         except KernelError:
             return ()
 
@@ -158,7 +160,7 @@ class Cache:
 
     def incarnation(self, name: str) -> Incarnation | None:
         """Which loading of a module the kernel has now, to compare with `Spec.incarnation`; None if none."""
-        return incarnation(module_name(name), self._directory)
+        return incarnation(module_name(name), self.directory)
 
     def code_symbols(self, name: str) -> tuple[Symbol, ...]:
         """Every function called exactly so in /proc/kallsyms, which is read once for a name, until modules change.
@@ -187,8 +189,8 @@ class Cache:
         why = "it comes and goes all the time"
         with self._lock:
             for _ in range(_TRIES):
-                now = incarnation(name, self._directory)
-                if now is None and os.path.isdir(self._directory):
+                now = incarnation(name, self.directory)
+                if now is None and os.path.isdir(self.directory):
                     why = why_no_types(name)
                     if why != NO_BTF:  # else it may have been loaded since
                         break
@@ -196,7 +198,7 @@ class Cache:
                 handle = self._open(name, now)
                 if handle is None:
                     continue
-                if incarnation(name, self._directory) == now:  # so it was this one all the time
+                if incarnation(name, self.directory) == now:  # so it was this one all the time
                     handle.incarnation = now
                     return handle
                 handle.close()
@@ -231,7 +233,7 @@ class Cache:
         """Note every module's object; a module that is loaded anew meanwhile differs from what is noted."""
         self.walks += 1
         self._ids = {}
-        loaded = {name: incarnation(name, self._directory) for name in self.module_names()}
+        loaded = {name: incarnation(name, self.directory) for name in self.module_names()}
         for handle in iter_handles():
             with handle:
                 info = handle.info

@@ -63,11 +63,17 @@ def incarnation(name: str, directory: str = SYSFS) -> Incarnation | None:
     return status.st_ino, status.st_size
 
 
-def is_still_loaded(name: str, before: Incarnation | None) -> bool:
-    """Whether a module is the one that it was; True where that cannot be told."""
-    if before is None or not os.path.isdir(SYSFS):
+def is_still_loaded(name: str, before: Incarnation | None, directory: str = SYSFS) -> bool:
+    """Whether a module is the one that it was; True where that cannot be told.
+
+    Args:
+        name: of the module.
+        before: which loading of it was read, in that directory.
+        directory: where the kernel shows its BTF.
+    """
+    if before is None or not os.path.isdir(directory):
         return True
-    return incarnation(name) == before
+    return incarnation(name, directory) == before
 
 
 def module_name(name: str) -> str:

@@ -31,6 +31,8 @@ _SHAPES: Final[dict[int, dict[str, int]]] = {
     MapType.RINGBUF: _RING,
     MapType.USER_RINGBUF: _RING,
     MapType.ARENA: _ARENA,
+    MapType.INSN_ARRAY: {"key_size": 4, "value_size": 16, "max_entries": 1},
+    MapType.RHASH: {**_PAIR, "flags": MapFlags.NO_PREALLOC},
 }
 _LOCAL_STORAGE: Final = frozenset(
     {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}

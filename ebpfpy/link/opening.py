@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ebpfpy import sys
 from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import LinkType
+from ebpfpy.sys.paths import path_text
 
 from .iterator import IterLink
 from .link import Link
@@ -40,11 +41,12 @@ def from_path(path: str | os.PathLike[str]) -> Link:
         InputError: what is pinned there is no link.
         KernelError: FileNotFoundError: there is nothing.
     """
-    fd = sys.obj_get(os.fspath(path))
+    place = path_text(path, "a pin")
+    fd = sys.obj_get(place)
     if not _is_link(fd):
         fd.close()
-        raise InputError(f"{os.fspath(path)} is no pinned link")
-    return adopt(fd, f"pinned at {os.fspath(path)}")
+        raise InputError(f"{place} is no pinned link")
+    return adopt(fd, f"pinned at {place}")
 
 
 def iter_links() -> Iterator[Link]:

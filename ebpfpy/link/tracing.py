@@ -37,7 +37,11 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
         raise InputError(f"program {program.name} ({program.spec.section}) is not for tracing")
     target = program.target
     text = f"{program.name} to {target or program.spec.section}"
-    if target is not None and target.module is not None and not is_still_loaded(target.module, target.incarnation):
+    if (
+        target is not None
+        and target.module is not None
+        and not is_still_loaded(target.module, target.incarnation, target.directory)
+    ):
         raise TargetNotFoundError(
             f"{text}: module {target.module} was unloaded, or loaded anew, since the program was loaded: load it again",
             name=target.name,

@@ -30,6 +30,7 @@ _PER_CPU = frozenset(
     }
 )
 _OF_OBJECTS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_OF_SOCKETS = frozenset({MapType.SOCKMAP, MapType.SOCKHASH, MapType.REUSEPORT_SOCKARRAY})
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
 _BATCH_BYTES = 4 << 20
@@ -131,7 +132,7 @@ class Map(MutableMapping[Any, Any]):
 
     def lookup_bytes(self, key: bytes) -> bytes | None:
         """The raw value of a raw key, None if there is none; per-CPU values side by side."""
-        self._check(key, self.spec.key_size, "key")
+        key = self._check(key, self.spec.key_size, "key")
         try:
             return sys.map_lookup(self._fd, key, self._value_bytes)
         except KernelError as error:
@@ -143,8 +144,10 @@ class Map(MutableMapping[Any, Any]):
         Raises:
             KernelError: FileExistsError or FileNotFoundError as the flags ask; E2BIG: the map is full.
         """
-        self._check(key, self.spec.key_size, "key")
-        self._check(value, self._value_bytes, "value")
+        key = self._check(key, self.spec.key_size, "key")
+        value = self._check(value, self._value_bytes, "value")
+        if not isinstance(flags, int) or not 0 <= flags < 1 << 64:
+            raise InputError(f"map {self.name}: flags are a number of 64 bits, not {flags!r:.60}")
         try:
             sys.map_update(self._fd, key, value, flags=flags)
         except KernelError as error:
@@ -155,13 +158,23 @@ class Map(MutableMapping[Any, Any]):
         error.subject = error.subject or f"map {self.name}"
         if error.errno == errno.E2BIG:
             error.hint = error.hint or f"it is full, or has no such index; it was made for {self.max_entries} entries"
+        elif error.errno == errno.ENOSPC and self.type in _OF_SOCKETS and self.spec.value_size != 8:
+            error.hint = (
+                f"what is looked up in a {self.type.name} is a socket's cookie of 8 bytes, and value_size is"
+                f" {self.spec.value_size}: make the map with 8"
+            )
         return error
 
-    def _check(self, data: bytes, size: int, what: str) -> None:
+    def _check(self, data: object, size: int, what: str) -> bytes:
+        """The bytes, if there are as many as the map's keys, or values, have."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InputError(f"{what} of map {self.name} is bytes here, not {type(data).__name__}")
+        data = bytes(data)  # the same object, mostly
         if len(data) != size:
             raise InputError(f"{what} of map {self.name} has {size} bytes, not {len(data)}")
         if not size:
             raise UnsupportedError(f"map {self.name} of type {self.type.name} has no {what}s to look up")
+        return data
 
     # --- as a mapping --------------------------------------------------------------------------
 

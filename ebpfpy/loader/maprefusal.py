@@ -1,9 +1,9 @@
 """Why the kernel refused a map: looked for after the refusal, never before.
 
-First what the map's type demands and the blueprint lacks, by name. Then whether the kernel has the type and the flags
-at all. Where that finds nothing, the kernel is asked again, each time for a map of that type that is known to be in
-order but for one thing, which is as the blueprint says: what it does not take then is the reason, and where it takes
-each by itself, it is their combination. That needs no knowledge of the type, and so holds for new ones, too.
+First whether the kernel has the map's type at all, what that type demands and the blueprint lacks, and whether the
+kernel has the flags. Where that finds nothing, the kernel is asked again, each time for a map of that type that is
+known to be in order but for one thing, which is as the blueprint says: what it does not take then is the reason, and
+where it takes each by itself, it is their combination. That needs no knowledge of the type.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def reason(spec: MapSpec, wanted: Mapping[str, Any], error: KernelError) -> str 
     if error.errno not in UNKNOWN:
         return None
     try:
-        found = _demand(spec) or _missing(spec) or _by_asking(wanted)
+        found = _missing_type(spec) or _demand(spec) or _missing_flag(spec) or _by_asking(wanted)
         if found is None and error.errno == errno.E2BIG:
             return (
                 f"{real_max_entries(spec)} entries are too many, or this kernel does not know an attribute that was set"
@@ -90,7 +90,7 @@ def _demand(spec: MapSpec) -> str | None:
         return "key_size is 0"
     if kind in _INDEXED and spec.key_size != 4:
         return f"the keys of a {name} are 4 bytes, not {spec.key_size}"
-    if (kind == MapType.LPM_TRIE or kind in _LOCAL_STORAGE) and not spec.flags & MapFlags.NO_PREALLOC:
+    if (kind in (MapType.LPM_TRIE, MapType.RHASH) or kind in _LOCAL_STORAGE) and not spec.flags & MapFlags.NO_PREALLOC:
         return f"a {name} needs the flag BPF_F_NO_PREALLOC"
     if kind in _LOCAL_STORAGE and spec.value is None:
         return f"a {name} needs BTF types of key and value"
@@ -100,7 +100,7 @@ def _demand(spec: MapSpec) -> str | None:
         return "value_size is 0"
     if spec.numa_node is not None and not os.path.isdir(f"/sys/devices/system/node/node{spec.numa_node}"):
         return f"this machine has no NUMA node {spec.numa_node}"
-    if spec.map_extra and kind not in (MapType.BLOOM_FILTER, MapType.ARENA):
+    if spec.map_extra and kind not in (MapType.BLOOM_FILTER, MapType.ARENA, MapType.RHASH):
         return f"map_extra of a {name} must be 0"
     if unknown := spec.flags & ~sum(MapFlags):
         return f"flags {unknown:#x} are not known"
@@ -119,18 +119,23 @@ def _arena_demand(spec: MapSpec) -> str | None:
     return None
 
 
-def _missing(spec: MapSpec) -> str | None:
-    """The map's type or the flag that this kernel does not have."""
+def _missing_type(spec: MapSpec) -> str | None:
     try:
         features.have_map_type(spec.type).require()
-        for flag in MapFlags:
-            if flag & spec.flags:
-                try:
-                    features.have_map_flag(flag).require()
-                except InputError:  # one that cannot be asked for
-                    continue
     except UnsupportedError as error:
         return str(error)
+    return None
+
+
+def _missing_flag(spec: MapSpec) -> str | None:
+    for flag in MapFlags:
+        if flag & spec.flags:
+            try:
+                features.have_map_flag(flag).require()
+            except UnsupportedError as error:
+                return str(error)
+            except InputError:  # one that cannot be asked for
+                continue
     return None
 
 

@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ebpfpy import core, sys
 from ebpfpy.elf.sections import MULTI
 from ebpfpy.elf.spec import ReferenceKind
@@ -144,6 +146,8 @@ class ProgramLoader:
             if target is not None and targetverdict.is_of_target(error, target):
                 error.hint = targetverdict.verdict(spec, target, self._cache) or error.hint
             raise
+        if target is not None and self._cache.directory != target.directory:
+            target = attrs.evolve(target, directory=self._cache.directory)
         return Program(fd, spec, target, fixups, log, wanted["expected_attach_type"])
 
     def _load_known(
@@ -312,8 +316,8 @@ class ProgramLoader:
         }
         if types is not None and spec.func_infos:
             arguments["prog_btf_fd"] = types.handle.fileno()
-            arguments["func_info"] = _records(spec.func_infos, 2)
-            arguments["line_info"] = _records(spec.line_infos, 4)
+            arguments["func_info"] = _records(spec, "func_infos", 2)
+            arguments["line_info"] = _records(spec, "line_infos", 4)
         asked = self._options.log_level
         level, size = asked, self._options.log_size
         again = False
@@ -376,8 +380,16 @@ def _static_probe_type() -> int:
     return int(AttachType.TRACE_UPROBE_MULTI) if multi else 0
 
 
-def _records(rows: tuple[tuple[int, ...], ...], fields: int) -> sys.Records:
-    return sys.Records(array("I", chain.from_iterable(rows)).tobytes(), 4 * fields)
+def _records(spec: ProgramSpec, field: str, columns: int) -> sys.Records:
+    """A table beside the code, as the kernel reads it."""
+    rows = getattr(spec, field)
+    try:
+        packed = array("I", chain.from_iterable(rows))
+        if len(packed) == columns * len(rows):
+            return sys.Records(packed.tobytes(), 4 * columns)
+    except (TypeError, OverflowError):
+        pass
+    raise InputError(f"program {spec.name}: {field} is {rows!r:.60}, not rows of {columns} unsigned numbers of 32 bits")
 
 
 def _poison_map(code: bytearray, at: int, number: int) -> None:

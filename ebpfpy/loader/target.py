@@ -29,6 +29,7 @@ import attrs
 
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types, looks_into_modules
+from ebpfpy.btf.loadedmodules import SYSFS
 from ebpfpy.btf.names import encode_name
 from ebpfpy.errors import (
     AmbiguousTargetError,
@@ -72,12 +73,14 @@ class AttachTarget:
         module: the module that it is in; None for the kernel itself.
         incarnation: which loading of the module (see `ebpfpy.btf.loadedmodules`); None for the kernel itself, and where
             it is not known.
+        directory: where that was read.
     """
 
     name: str
     type_id: int
     module: str | None = None
     incarnation: Incarnation | None = attrs.field(default=None, repr=False, eq=False)
+    directory: str = attrs.field(default=SYSFS, repr=False, eq=False)
 
     def __str__(self) -> str:
         return f"{self.module or VMLINUX}:{self.name} (type id {self.type_id})"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from ebpfpy import asm, btf
-from ebpfpy.elf.spec import MapSpec
+from ebpfpy import asm, btf, core
+from ebpfpy.elf.spec import MapSpec, Reference
 from ebpfpy.errors import InputError
 from ebpfpy.sys import MapType
 
@@ -120,9 +120,29 @@ def check_program(spec: ProgramSpec) -> None:
         and isinstance(target[1], str)
     ):
         raise InputError(f"{where}: attach_target is {target!r:.60}, not (PROGRAM, FUNCTION)")
+    _check_tables(spec, where)
     last = max((reference.insn for reference in spec.references), default=-1)
     if last >= count:
         raise InputError(f"{where}: a reference of instruction {last}, but code has {count}; change `references`, too")
+
+
+def _check_tables(spec: ProgramSpec, where: str) -> None:
+    """What lies beside the code: of what each table consists. Rows of numbers are looked at when they are packed."""
+    for field, kind in (("references", Reference), ("relocations", core.Relocation)):
+        rows = getattr(spec, field)
+        if not isinstance(rows, (tuple, list)) or not all(isinstance(row, kind) for row in rows):
+            raise InputError(f"{where}: {field} is {rows!r:.60}, not a tuple of {kind.__name__}")
+    for relocation in spec.relocations:
+        if not (
+            isinstance(relocation.spec, btf.Spec)
+            and isinstance(relocation.type_id, int)
+            and isinstance(relocation.access, str)
+            and isinstance(relocation.insn, int)
+        ):
+            raise InputError(
+                f"{where}: relocations has {tuple(relocation)!r:.100}: a Spec, a type id, an access string, a kind and"
+                " the index of an instruction make one"
+            )
 
 
 def _check(spec: Any, fields: Mapping[str, tuple[type, ...]], where: str) -> None:

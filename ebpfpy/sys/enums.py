@@ -6,6 +6,7 @@ Source: include/uapi/linux/bpf.h (numbers are ABI and never change).
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import TypeVar
 
 
 class Command(IntEnum):
@@ -52,7 +53,27 @@ class Command(IntEnum):
     PROG_STREAM_READ_BY_FD = 37
 
 
-class MapType(IntEnum):
+class _Open(IntEnum):
+    """Numbers of the kernel's that may be newer than this library; such ones can be pickled, too."""
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[object, ...]:
+        return _member, (type(self), int(self))
+
+
+_OpenT = TypeVar("_OpenT", bound=_Open)
+
+
+def _member(kind: type[_OpenT], number: int) -> _OpenT:
+    """The enumerator, or a number of that kind with its digits for a name."""
+    try:
+        return kind(number)
+    except ValueError:
+        newer = int.__new__(kind, number)
+        newer._name_, newer._value_ = str(number), number
+        return newer
+
+
+class MapType(_Open):
     """``enum bpf_map_type``: BPF_MAP_TYPE_*."""
 
     UNSPEC = 0
@@ -89,22 +110,21 @@ class MapType(IntEnum):
     USER_RINGBUF = 31
     CGRP_STORAGE = 32
     ARENA = 33
-
-    def __reduce_ex__(self, _protocol: object) -> tuple[object, ...]:
-        return map_type, (int(self),)
+    INSN_ARRAY = 34
+    RHASH = 35
 
 
 def map_type(number: int) -> MapType:
     """The type of maps with a number, also one that is newer than this library: what it is, the kernel knows."""
-    try:
-        return MapType(number)
-    except ValueError:
-        newer = int.__new__(MapType, number)
-        newer._name_, newer._value_ = str(number), number
-        return newer
+    return _member(MapType, number)
 
 
-class ProgramType(IntEnum):
+def program_type(number: int) -> ProgramType:
+    """The type of programs with a number, also one that is newer than this library."""
+    return _member(ProgramType, number)
+
+
+class ProgramType(_Open):
     """``enum bpf_prog_type``: BPF_PROG_TYPE_*."""
 
     UNSPEC = 0

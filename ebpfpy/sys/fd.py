@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import Protocol
 
-from ebpfpy.errors import ClosedError
+from ebpfpy.errors import ClosedError, InputError
 
 _FIRST_GOOD = 3
 
@@ -100,4 +100,11 @@ class Fd:
 
 def number_of(fd: int | HasFileno) -> int:
     """The number of a descriptor given as number or as its owner."""
-    return fd if isinstance(fd, int) else fd.fileno()
+    if isinstance(fd, int):
+        return fd
+    try:
+        return fd.fileno()
+    except AttributeError:
+        if hasattr(fd, "fileno"):
+            raise
+        raise InputError(f"a descriptor is a number, or what has a fileno(), not {fd!r:.60}") from None

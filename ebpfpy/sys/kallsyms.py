@@ -7,9 +7,12 @@ processes that may not see addresses (``kernel.kptr_restrict``) every address re
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ebpfpy.errors import kernel_error
+from ebpfpy.errors import InputError, kernel_error
+
+from .paths import path_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -48,6 +51,11 @@ def find_symbols(names: Collection[str], *, path: str = PATH) -> dict[str, list[
     Raises:
         KernelError: the file cannot be read.
     """
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise InputError(f"names of symbols are texts, several of them, not {names!r:.60}")
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"the name of a symbol is text, not {name!r:.60}")
     text = _read(path)
     wanted = {name.encode("utf-8", "surrogatepass") for name in names}
     found: dict[str, list[Symbol]] = {}
@@ -81,11 +89,12 @@ def find_copies(name: str, *, path: str = PATH) -> list[Symbol]:
 
 
 def _read(path: str) -> bytes:
+    place = path_text(path, "a file like /proc/kallsyms")
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(place, "rb", buffering=0) as file:
             return file.read()
     except OSError as error:
-        raise kernel_error(error.errno or 0, "read", subject=path) from error
+        raise kernel_error(error.errno or 0, "read", subject=place) from error
 
 
 def _lines_with(text: bytes, words: Collection[bytes], *, ends: bytes = b"\n\t ") -> Iterator[list[bytes]]:
@@ -115,8 +124,14 @@ def symbols_at(addresses: Collection[int], *, path: str = PATH) -> dict[int, Sym
         path: a file in the format of /proc/kallsyms, in any order.
 
     Raises:
+        InputError: what is no collection of numbers.
         KernelError: the file cannot be read.
     """
+    if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
+        raise InputError(f"addresses are numbers, several of them, not {addresses!r:.60}")
+    for address in addresses:
+        if not isinstance(address, int):
+            raise InputError(f"an address is a number, not {address!r:.60}")
     wanted = sorted(set(addresses))
     starts = [0] * len(wanted)  # the highest symbol that is not above this address, and above the one before
     lines = [b""] * len(wanted)

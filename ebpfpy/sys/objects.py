@@ -15,6 +15,7 @@ from .bpffs import complaint
 from .call import bpf, refusal, try_bpf
 from .enums import Command, MapFlags
 from .fd import Fd, HasFileno, number_of
+from .paths import path_text
 from .programs import log_text
 
 Kind = Literal["prog", "map", "btf", "link"]
@@ -145,24 +146,18 @@ def enable_stats(type: int = 0) -> Fd:  # noqa: A002
 # --- pins -------------------------------------------------------------------------------------------
 
 
-def _path(path: str | os.PathLike[str]) -> bytes:
-    data = os.fsencode(path)
-    if b"\0" in data:
-        raise InputError(f"a path cannot hold a NUL byte: {os.fspath(path)!r}")
-    return data + b"\0"
-
-
 def obj_pin(fd: int | HasFileno, path: str | os.PathLike[str]) -> None:
     """Give an object a name in a BPF file system (BPF_OBJ_PIN, 4.4); it lives as long as the name.
 
     Raises:
         KernelError: FileExistsError: the name is taken. EPERM: the directory is in no BPF file system.
     """
-    attr = layout.Obj(pathname=_path(path), bpf_fd=number_of(fd))
+    subject = path_text(path, "a pin")
+    attr = layout.Obj(pathname=os.fsencode(subject) + b"\0", bpf_fd=number_of(fd))
     try:
-        bpf(Command.OBJ_PIN, attr, subject=os.fspath(path))
+        bpf(Command.OBJ_PIN, attr, subject=subject)
     except KernelError as error:
-        error.hint = complaint(os.path.dirname(os.fspath(path))) or error.hint
+        error.hint = complaint(os.path.dirname(subject)) or error.hint
         raise
 
 
@@ -173,8 +168,8 @@ def obj_get(path: str | os.PathLike[str], *, flags: int = 0) -> Fd:
         path: its name in a BPF file system.
         flags: ``MapFlags.RDONLY`` or ``MapFlags.WRONLY`` for maps, or 0.
     """
-    subject = os.fspath(path)
-    attr = layout.Obj(pathname=_path(path), file_flags=flags)
+    subject = path_text(path, "a pin")
+    attr = layout.Obj(pathname=os.fsencode(subject) + b"\0", file_flags=flags)
     return Fd(bpf(Command.OBJ_GET, attr, subject=subject), subject)
 
 

@@ -83,6 +83,8 @@ MAP_TYPES: Final[dict[int, str]] = {
     _M.USER_RINGBUF: "6.1",
     _M.CGRP_STORAGE: "6.2",
     _M.ARENA: "6.9",
+    _M.INSN_ARRAY: "6.19",
+    _M.RHASH: "7.2",
 }
 
 MAP_FLAGS: Final[dict[int, str]] = {

@@ -1,12 +1,15 @@
 """The running kernel's types, kept: read once, shared by threads, aware of modules that come and go."""
 
+import shutil
 import threading
 
 import pytest
 
-from ebpfpy import btf
-from ebpfpy.errors import NotFoundError
+import ebpfpy
+from ebpfpy import btf, link
+from ebpfpy.errors import NotFoundError, TargetNotFoundError
 from tests.kernel import features, modules
+from tests.kernel.blueprints import counting_collection
 
 
 @pytest.fixture
@@ -140,3 +143,19 @@ def test_the_object_of_a_module_that_has_gone_has_no_id_and_is_not_found_again(c
             assert other.info.id > number
             assert other.incarnation == cache.incarnation(tun) != handle.incarnation
         assert bytes(handle.spec(cache.kernel()).raw) == bytes(cache.module(tun).raw)  # but it can still be read
+
+
+def test_programs_attach_to_a_module_whose_types_were_read_elsewhere(tmp_path):
+    features.require_module_tracing()
+    modules.load("tun")
+    with modules.unloaded_afterwards("tun"):
+        for name in ("vmlinux", "tun"):
+            shutil.copyfile(f"/sys/kernel/btf/{name}", tmp_path / name)
+        options = ebpfpy.CollectionOptions(cache=btf.Cache(directory=tmp_path))
+        spec = counting_collection("tun_chr_open", "tun")
+        with ebpfpy.Collection(spec, options) as collection, link.attach(collection.programs["counts"]):
+            assert collection.programs["counts"].target.module == "tun"
+        with ebpfpy.Collection(spec, options) as collection:
+            (tmp_path / "tun").unlink()
+            with pytest.raises(TargetNotFoundError, match="module tun was unloaded"):
+                link.attach(collection.programs["counts"])

@@ -16,6 +16,7 @@ from ebpfpy.errors import (
     ElfError,
     InputError,
     KernelError,
+    RelocationError,
     TargetNotFoundError,
     UnsupportedError,
     VerifierError,
@@ -389,6 +390,37 @@ def test_a_blueprint_with_a_wrong_value_names_the_field(field, value, why):
     program.references = (Reference(40, ReferenceKind.MAP, "nowhere", 0),) if value == bytes(8) else ()
     setattr(program, field, value)
     with pytest.raises(InputError, match=why):
+        ebpfpy.Collection(spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "rows", "why"),
+    [
+        *(
+            (field, rows, f"{field} is ")
+            for field in ("references", "relocations")
+            for rows in (None, "x", 5, (5,), ((0, 1),))
+        ),
+        ("relocations", lambda row: row._replace(insn=None), "relocations has .*the index of an instruction make one"),
+        ("relocations", lambda row: row._replace(access=None), "an access string"),
+        ("relocations", lambda row: row._replace(spec=None), "a Spec, a type id"),
+        ("relocations", lambda row: row._replace(insn=10**6), "there is no instruction 1000000"),
+        ("relocations", lambda row: row._replace(access="x"), "malformed access string 'x'"),
+        *(
+            ("func_infos", rows, "rows of 2 unsigned numbers")
+            for rows in ("x", 5, (5,), ((0,),), (("a", 1),), ((-1, 1),))
+        ),
+        *(
+            ("line_infos", rows, "rows of 4 unsigned numbers")
+            for rows in (None, (5,), ((0, 1, 2),), ((0, 1, 2, 1 << 40),))
+        ),
+    ],
+)
+def test_a_malformed_table_beside_the_code_names_the_table(field, rows, why):
+    spec = ebpfpy.load_collection_spec(path_of("globals.bpf.o" if field != "relocations" else "demo.bpf.o"))
+    program = next(iter(spec.programs.values()))
+    setattr(program, field, (rows(program.relocations[0]), *program.relocations[1:]) if callable(rows) else rows)
+    with pytest.raises((InputError, RelocationError), match=why):
         ebpfpy.Collection(spec)
 
 

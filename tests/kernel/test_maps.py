@@ -1,5 +1,6 @@
 """Maps as mappings: keys and values of every kind, data sections, pinning."""
 
+import errno
 import os
 import threading
 import uuid
@@ -399,3 +400,39 @@ def test_a_map_that_is_frozen_takes_no_changes_from_user_space():
         assert int.from_bytes(array[1], ORDER) == 5
         with pytest.raises(PermissionError, match="frozen or read-only"):
             array[1] = 6
+
+
+# --- what is no key or value --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["abcd", 5, None, 1.5, [1, 2, 3, 4]], ids=repr)
+def test_raw_keys_and_values_are_bytes_and_nothing_else(wrong):
+    with map_of(sys.MapType.HASH) as made:
+        with pytest.raises(InputError, match=r"key of map by_hand is bytes here, not "):
+            made.lookup_bytes(wrong)
+        with pytest.raises(InputError, match=r"key of map by_hand is bytes here, not "):
+            made.update_bytes(wrong, bytes(4))
+        with pytest.raises(InputError, match=r"value of map by_hand is bytes here, not "):
+            made.update_bytes(bytes(4), wrong)
+
+
+def test_raw_keys_and_values_may_be_views_of_memory():
+    with map_of(sys.MapType.HASH) as made:
+        made.update_bytes(bytearray(b"key1"), memoryview(b"val1"))
+        assert made.lookup_bytes(memoryview(b"key1")) == b"val1"
+
+
+@pytest.mark.parametrize("flags", ["x", None, -1, 1 << 64])
+def test_flags_of_an_update_are_a_number(flags):
+    with map_of(sys.MapType.HASH) as made, pytest.raises(InputError, match="flags are a number of 64 bits, not "):
+        made.update_bytes(bytes(4), bytes(4), flags=flags)
+
+
+@pytest.mark.parametrize("kind", [sys.MapType.SOCKMAP, sys.MapType.SOCKHASH, sys.MapType.REUSEPORT_SOCKARRAY])
+def test_looking_up_a_socket_needs_values_of_8_bytes_and_the_error_says_so(kind):
+    with map_of(kind, value_size=8) as made:
+        assert made.lookup_bytes(bytes(4)) is None
+    with map_of(kind, value_size=4) as made, pytest.raises(KernelError, match="a socket's cookie of 8 bytes") as caught:
+        made.lookup_bytes(bytes(4))
+    assert caught.value.errno == errno.ENOSPC
+    assert f"looked up in a {kind.name}" in str(caught.value)

@@ -9,9 +9,12 @@ import pytest
 from ebpfpy import asm, btf, link, pin, sys
 from ebpfpy.elf import MapSpec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
+from ebpfpy.features import have_map_type
+from ebpfpy.features.maps import shape_of
 from ebpfpy.loader import Map, Program, create_map
 from ebpfpy.loader.objectbtf import ObjectTypes
 from ebpfpy.sys import AttachType, MapFlags, MapType, ProgramType
+from tests.kernel import features
 
 pytestmark = pytest.mark.kernel
 
@@ -214,3 +217,33 @@ def test_attach_types_are_not_kept_by_the_kernel(directory):
         sys.obj_pin(fd, directory / "program")
     with pin.load(directory / "program") as again:
         assert again.spec.attach_type is None
+
+
+# --- what is no pin -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "why"), [(None, "not None"), (5, "not 5"), ("", "empty path"), ("a\0b", "NUL byte")])
+def test_what_is_no_path_is_refused(path, why):
+    with program() as fd, typed_map() as made:
+        attempts = [lambda: pin.load(path), lambda: list(pin.walk(path)), lambda: link.from_path(path)]
+        attempts += [lambda: made.pin(path), lambda: sys.obj_pin(fd, path), lambda: sys.obj_get(path)]
+        for attempt in attempts:
+            with pytest.raises(InputError, match=f"pins? is an? .*{why}|pins?: a path cannot hold a {why}"):
+                attempt()
+
+
+@pytest.mark.parametrize("wrong", [None, "", [], b"/sys/fs/bpf"], ids=repr)
+def test_what_is_no_descriptor_is_refused(wrong):
+    with pytest.raises(InputError, match="a descriptor is a number, or what has a fileno"):
+        pin.kind_of(wrong)
+
+
+@pytest.mark.parametrize("kind", [MapType.INSN_ARRAY, MapType.RHASH], ids=lambda kind: kind.name)
+def test_maps_of_the_newest_types_are_opened_as_what_they_are(kind, directory):
+    support = have_map_type(kind)
+    features.since(support.minimum, None if support else f"this kernel has no {support.feature}")
+    with create_map(MapSpec("newer", kind, **shape_of(kind)), None) as made:
+        made.pin(directory / "newer")
+    with pin.load(directory / "newer") as opened:
+        assert isinstance(opened, Map)
+        assert (opened.type, opened.max_entries) == (kind, 1)

@@ -12,6 +12,7 @@ import pytest
 from ebpfpy import btf
 from ebpfpy.btf.builder import Builder
 from ebpfpy.btf.load import looks_into_modules
+from ebpfpy.btf.loadedmodules import incarnation, is_still_loaded
 from ebpfpy.errors import BtfError, InputError, KernelError, NotFoundError
 
 
@@ -178,3 +179,23 @@ def test_whether_a_kernel_looks_into_modules_is_told_without_a_walk(release, loo
     assert kernel.walked == 0
     members = {member.name for member in kernel.type_by_name("bpf_prog_aux", btf.Struct).members}
     assert ("mod" in members) is looks
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [(None, "is a path, not None"), (5, "not 5"), ("", "empty path"), ("a\0b", "NUL byte")]
+)
+def test_a_directory_that_is_no_path_is_refused(place, why):
+    with pytest.raises(InputError, match=f"the directory of the kernel's BTF.*{why}"):
+        btf.Cache(directory=place)
+
+
+def test_whether_a_module_is_still_loaded_is_asked_in_the_directory_that_it_was_read_from(directory):
+    put(directory, "one", b"first")
+    place = str(directory)
+    before = incarnation("one", place)
+    assert is_still_loaded("one", before, place)
+    put(directory, "one", b"second")
+    assert not is_still_loaded("one", before, place)
+    (directory / "one").unlink()
+    assert not is_still_loaded("one", before, place)
+    assert is_still_loaded("one", before, f"{place}/not/mounted")  # it cannot be told

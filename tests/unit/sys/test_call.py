@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys as python
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import pytest
 from ebpfpy import sys
 from ebpfpy.errors import InputError, UnsupportedError
 from ebpfpy.sys import call, layout
+from ebpfpy.sys.enums import map_type, program_type
 
 
 @pytest.fixture
@@ -87,3 +89,12 @@ def test_link_options_that_contradict_each_other_are_an_error_before_the_call(op
 def test_a_path_with_a_nul_byte_is_an_error_before_the_call():
     with pytest.raises(InputError, match="NUL"):
         sys.obj_get("/sys/fs/bpf/a\0b")
+
+
+def test_types_that_are_newer_than_the_library_are_numbers_with_a_name():
+    for make, known in ((map_type, sys.MapType.HASH), (program_type, sys.ProgramType.XDP)):
+        assert make(int(known)) is known
+        newer = make(999)
+        assert isinstance(newer, type(known))
+        assert (newer, newer.name, newer.value) == (999, "999", 999)
+        assert pickle.loads(pickle.dumps(newer)) == newer

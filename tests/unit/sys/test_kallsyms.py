@@ -3,7 +3,7 @@
 import pytest
 
 from ebpfpy import sys
-from ebpfpy.errors import KernelError
+from ebpfpy.errors import InputError, KernelError
 
 TABLE = """\
 ffffffff81000000 T first
@@ -55,3 +55,24 @@ def test_hidden_addresses_lead_nowhere(tmp_path):
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(KernelError, match="missing"):
         sys.symbols_at([1], path=str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "x", b"x", ["a"], [None], [1.5]], ids=repr)
+def test_what_are_no_addresses_is_refused(wrong, table):
+    with pytest.raises(InputError, match="number"):
+        sys.symbols_at(wrong, path=table)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "first", b"first", [5], [None], [b"first"]], ids=repr)
+def test_what_are_no_names_is_refused(wrong, table):
+    with pytest.raises(InputError, match="text"):
+        sys.find_symbols(wrong, path=table)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("a\0b", "NUL byte"), (None, "is a path, not None"), (5, "is a path, not 5"), ("", "empty path")]
+)
+def test_what_is_no_path_is_refused(path, why):
+    for ask in (lambda: sys.symbols_at([1], path=path), lambda: sys.find_symbols(["a"], path=path)):
+        with pytest.raises(InputError, match=f"a file like /proc/kallsyms.*{why}"):
+            ask()
