@@ -13,12 +13,13 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
 
 def root() -> Path:
@@ -41,19 +42,50 @@ def locked(name: str) -> Iterator[None]:
 
 @contextmanager
 def turn(name: str, count: int) -> Iterator[None]:
-    """Be one of at most *count* holders of the lock called *name*, whatever the process; waits for a free place."""
-    locks = root() / "locks"
-    locks.mkdir(exist_ok=True)
-    while True:
-        for number in range(count):
-            with (locks / f"{name}-{number}").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield
-                return
-        time.sleep(1)
+    """Be one of at most *count* holders of the lock called *name*, whatever the process; first come, first served."""
+    with ExitStack() as line:
+        line.enter_context(_first_in_line(name))
+        while (place := _free_place(name, count)) is None:
+            time.sleep(0.2)
+    with place:
+        yield
+
+
+def _free_place(name: str, count: int) -> TextIO | None:
+    for number in range(count):
+        place = (root() / "locks" / f"{name}-{number}").open("w")
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            place.close()
+        else:
+            return place
+    return None
+
+
+@contextmanager
+def _first_in_line(name: str) -> Iterator[None]:
+    """Wait until everybody who came before has left the line, or has died.
+
+    A ticket is a numbered file that its owner has locked: whoever comes later waits for that lock, which the kernel
+    lets go of if the owner dies.
+    """
+    line = root() / "locks" / f"{name}-line"
+    with locked(f"{name}-tickets"):
+        line.mkdir(exist_ok=True)
+        earlier = sorted((path for path in line.iterdir()), key=lambda path: int(path.name))
+        mine = line / str(int(earlier[-1].name) + 1 if earlier else 1)
+        ticket = mine.open("w")
+        fcntl.flock(ticket, fcntl.LOCK_EX)
+    try:
+        for path in earlier:
+            with suppress(FileNotFoundError), path.open() as another:  # gone: has left
+                fcntl.flock(another, fcntl.LOCK_EX)
+                path.unlink(missing_ok=True)  # left behind by one that died
+        yield
+    finally:
+        mine.unlink(missing_ok=True)
+        ticket.close()
 
 
 @contextmanager

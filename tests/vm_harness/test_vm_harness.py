@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.vm
+
+ROOT = Path(__file__).resolve().parents[2]
 
 guests_need = pytest.mark.skipif(
     bool(tools.missing(tools.FOR_GUESTS)),
@@ -198,6 +201,52 @@ def empty_cache(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     with monkeypatch.context() as patch:
         patch.setenv("EBPFPY_CACHE", str(directory))
         yield
+
+
+@contextmanager
+def in_line() -> Iterator[subprocess.Popen[str]]:
+    """A process that waits for its turn among two, says when it has it, and keeps it; killed at the end."""
+    code = "from tests.vm import cache; import time\nwith cache.turn('x', 2): print('in', flush=True); time.sleep(1000)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_tickets(directory: Path, numbers: list[int]) -> None:
+    """Wait until these tickets are out."""
+    line = directory / "locks" / "x-line"
+    end = time.monotonic() + 20
+    while (out := sorted(int(path.name) for path in line.glob("*"))) != numbers:
+        assert time.monotonic() < end, out
+        time.sleep(0.02)
+
+
+def has_come(process: subprocess.Popen[str], seconds: float) -> bool:
+    assert process.stdout is not None
+    return bool(select.select([process.stdout], [], [], seconds)[0])
+
+
+def test_guests_wait_in_the_order_in_which_they_came_and_the_dead_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with empty_cache(tmp_path, monkeypatch), ExitStack() as stack:
+        holders = [stack.enter_context(in_line()) for _ in range(2)]
+        waiting: list[subprocess.Popen[str]] = []
+        assert all(has_come(holder, 20) for holder in holders)
+        for number in range(1, 5):
+            waiting.append(stack.enter_context(in_line()))
+            wait_for_tickets(tmp_path, list(range(1, number + 1)))
+        assert not any(has_come(process, 0.3) for process in waiting)
+        waiting[0].kill()  # it is next
+        waiting[2].kill()
+        holders[0].kill()
+        assert has_come(waiting[1], 20)
+        assert not has_come(waiting[3], 0.5)
+        holders[1].kill()
+        assert has_come(waiting[3], 20)
+        wait_for_tickets(tmp_path, [])
 
 
 def test_unknown_kernel_is_explained() -> None:
