@@ -263,10 +263,23 @@ def _map(fd, map_names, program_names, types):
         "key": types.shape(info.btf_id, info.btf_key_type_id) if info.btf_id else None,
         "value": types.shape(info.btf_id, info.btf_value_type_id) if info.btf_id else None,
     }
+    if info.type == MapType.STRUCT_OPS:
+        facts["structure"] = _structure(fd, info, program_names)
     if info.type in _WITH_CONTENTS and info.max_entries <= _MOST_ENTRIES:
         names = program_names if info.type in _OF_PROGRAMS else map_names if info.type in _OF_MAPS else None
         facts["contents"] = _contents(fd, info, names)
     return facts
+
+
+def _structure(fd, info, program_names):
+    """A struct_ops map's value, of a structure of the kernel's own: state, count, and data with names of programs."""
+    kind = btf.load_kernel_spec().type_by_id(info.btf_vmlinux_value_type_id)
+    value = btf.decode(kind, sys.map_lookup(fd, bytes(4), info.value_size))
+    data = value["data"]
+    for member in btf.resolve(next(each.type for each in kind.members if each.name == "data")).members:
+        if isinstance(btf.resolve(member.type), btf.Pointer):
+            data[member.name] = program_names.get(data[member.name], data[member.name])
+    return value
 
 
 def _contents(fd, info, names):

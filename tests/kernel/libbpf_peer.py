@@ -32,6 +32,7 @@ from tests.differential.libbpf import PRINT, OpenOptions, library, programs  # n
 MESSAGE = 1 << 20
 AT_ONCE = 200  # descriptors in one message; the kernel takes 253
 STRUCT_OPS_MAP = 26
+LINK = 1 << 13  # BPF_F_LINK
 
 
 class LibbpfError(Exception):
@@ -49,17 +50,27 @@ class LibbpfError(Exception):
 
 
 class Loaded:
-    """What libbpf has loaded: descriptors by name; data sections by the section's name. A context manager."""
+    """What libbpf has loaded: descriptors by name; data sections by the section's name. A context manager.
 
-    def __init__(self, programs, maps):
+    Structures that were attached are so until the end: by a link, or else until they are taken out of their map.
+    """
+
+    def __init__(self, programs, maps, links, attached):
         self.programs = programs
         self.maps = maps
+        self.links = links
+        self._attached = attached
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
-        for fd in (*self.programs.values(), *self.maps.values()):
+        from ebpfpy.sys import map_delete  # not for the process that asks
+
+        for name in self._attached:
+            if name not in self.links:
+                map_delete(self.maps[name], bytes(4))
+        for fd in (*self.programs.values(), *self.maps.values(), *self.links.values()):
             os.close(fd)
 
 
@@ -88,7 +99,9 @@ class Peer:
                 self._process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=[theirs.fileno()])
             undo.pop_all()
 
-    def load(self, path, *, programs=None, maps=None, targets=None, pin_root=None, sizes=None, left_out=()):
+    def load(
+        self, path, *, programs=None, maps=None, targets=None, pin_root=None, sizes=None, left_out=(), attached=()
+    ):
         """Load an object.
 
         Args:
@@ -99,6 +112,7 @@ class Peer:
             pin_root: where maps are pinned that ask for it; None: they are not.
             sizes: other sizes of maps' values, by name.
             left_out: names of maps that are not made.
+            attached: names of struct_ops maps that are attached.
 
         Raises:
             LibbpfError: libbpf or the kernel refused.
@@ -113,6 +127,7 @@ class Peer:
             "pin_root": pin_root,
             "sizes": sizes or {},
             "left_out": list(left_out),
+            "attached": list(attached),
         }
         return self._ask(question, fds)
 
@@ -124,16 +139,14 @@ class Peer:
         answer = json.loads(message)
         if "error" in answer:
             raise LibbpfError(answer["error"], answer["log"])
-        names = answer["programs"] + answer["maps"]
+        kinds = ("programs", "maps", "links")
+        names = [name for kind in kinds for name in answer[kind]]
         found = []
         while len(found) < len(names):
             _, more, _, _ = socket.recv_fds(self._socket, 1, AT_ONCE)
             found += more
-        split = len(answer["programs"])
-        return Loaded(
-            dict(zip(answer["programs"], found[:split], strict=True)),
-            dict(zip(answer["maps"], found[split:], strict=True)),
-        )
+        each = iter(found)
+        return Loaded(*({name: next(each) for name in answer[kind]} for kind in kinds), question["attached"])
 
     def __enter__(self):
         return self
@@ -150,11 +163,12 @@ def prototypes():
     """libbpf, with the prototypes that nobody else needs."""
     lib = library()
     pointer = ctypes.c_void_p
-    for name in ("bpf_object__find_map_by_name", "bpf_object__next_map"):
+    for name in ("bpf_object__find_map_by_name", "bpf_object__next_map", "bpf_map__attach_struct_ops"):
         getattr(lib, name).restype = pointer
     lib.bpf_object__next_map.argtypes = [pointer, pointer]
     lib.bpf_map__name.restype = ctypes.c_char_p
-    for name in ("bpf_map__name", "bpf_map__fd", "bpf_map__type", "bpf_program__fd"):
+    one = ("bpf_map__name", "bpf_map__fd", "bpf_map__type", "bpf_map__map_flags", "bpf_program__fd")
+    for name in (*one, "bpf_map__attach_struct_ops", "bpf_link__fd"):
         getattr(lib, name).argtypes = [pointer]
     lib.bpf_map__autocreate.restype = ctypes.c_bool
     lib.bpf_map__autocreate.argtypes = [pointer]
@@ -177,7 +191,7 @@ def maps(lib, handle):
 
 
 def load(lib, question, fds):
-    """Load an object as asked: (programs, maps) by name, and its handle."""
+    """Load an object as asked: (programs, maps, descriptors of links) by name, and its handle."""
     options = OpenOptions(sz=ctypes.sizeof(OpenOptions))
     if question["pin_root"] is not None:
         options.pin_root_path = question["pin_root"].encode()
@@ -204,7 +218,16 @@ def load(lib, question, fds):
     if error:
         lib.bpf_object__close(handle)
         raise OSError(-error, "cannot be loaded")
-    return named, all_maps, handle
+    links = {name: attach(lib, all_maps[name]) for name in question["attached"]}
+    return named, all_maps, {name: fd for name, fd in links.items() if fd is not None}, handle
+
+
+def attach(lib, operations):
+    """Attach a structure; the descriptor of its link, None if it has none. libbpf's own part of it is left as it is."""
+    link = lib.bpf_map__attach_struct_ops(operations)
+    if not link:
+        raise OSError(ctypes.get_errno(), "cannot be attached")
+    return lib.bpf_link__fd(link) if lib.bpf_map__map_flags(operations) & LINK else None
 
 
 def check(error, what):
@@ -216,7 +239,7 @@ def answer(lib, channel, question, fds, lines):
     """Answer one question."""
     lines.clear()
     try:
-        named, all_maps, handle = load(lib, question, fds)
+        named, all_maps, links, handle = load(lib, question, fds)
     except OSError as error:
         channel.send(json.dumps({"error": error.errno, "log": "".join(lines) or str(error)}).encode())
         return
@@ -227,10 +250,12 @@ def answer(lib, channel, question, fds, lines):
     # a newer libbpf has descriptors, of nothing, also for maps that are not made
     made = {name: lib.bpf_map__fd(each) for name, each in all_maps.items() if lib.bpf_map__autocreate(each)}
     loaded, made = ({name: fd for name, fd in of.items() if fd >= 0} for of in (loaded, made))
-    channel.send(json.dumps({"programs": list(loaded), "maps": list(made)}).encode())
-    descriptors = [*loaded.values(), *made.values()]
+    channel.send(json.dumps({"programs": list(loaded), "maps": list(made), "links": list(links)}).encode())
+    descriptors = [*loaded.values(), *made.values(), *links.values()]
     for start in range(0, len(descriptors), AT_ONCE):
         socket.send_fds(channel, [b"."], descriptors[start : start + AT_ONCE])
+    for fd in links.values():
+        os.close(fd)
     lib.bpf_object__close(handle)
 
 

@@ -15,12 +15,13 @@ import attrs
 import pytest
 
 import ebpfpy
-from ebpfpy import sys
+from ebpfpy import link, sys
 from ebpfpy.errors import EbpfError, ElfError, ExternError, InputError, VerifierError
 from ebpfpy.loader import create_map
 from ebpfpy.sys import MapFlags, MapType
 from tests.kernel import features, modules
 from tests.kernel.blueprints import TESTDATA, path_of
+from tests.kernel.conformance import unless_missing
 from tests.kernel.explained import NEWER_SECTIONS, ONLY_OURS, unexplained
 from tests.kernel.kernel_view import Viewer
 from tests.kernel.libbpf_peer import LibbpfError, Peer
@@ -196,6 +197,27 @@ def test_maps_in_the_old_style_are_refused_by_both_and_ebpfpy_says_what_to_write
         ElfError, match=r'declare them with __uint and __type in a section "\.maps", and compile with -g'
     ):
         ebpfpy.load_collection_spec(path_of("legacy_maps.bpf.o"))
+
+
+# --- structures of programs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "control"), [("by_map", "ebpfpy_cc"), ("by_link", "ebpfpy_cc_link")])
+def test_a_structure_of_programs_has_the_value_that_libbpf_gives_it(name, control, options, viewer, libbpf):
+    spec = ebpfpy.load_collection_spec(path_of("struct_ops.bpf.o"))
+    for each in ("by_map", "by_link"):
+        spec.maps[each].autocreate = each == name
+    views = []
+    with unless_missing(), ebpfpy.Collection(spec, options) as ours:
+        views.append(viewer.view(descriptors(ours.programs), descriptors(ours.maps)))
+        with link.attach_struct_ops(ours.maps[name]):
+            views.append(viewer.view(descriptors(ours.programs), descriptors(ours.maps)))
+    for mine, attached in zip(views, ([], [name]), strict=True):
+        with libbpf.load(path_of("struct_ops.bpf.o"), maps=[name], attached=attached) as theirs:
+            assert unexplained(spec, mine, viewer.view(theirs.programs, theirs.maps)) == []
+    before, after = (view.maps[name]["structure"] for view in views)
+    assert not any(before["data"].values()) or before["data"]["name"] == ""
+    assert (after["data"]["name"], after["data"]["cong_avoid"]) == (control, "cc_avoid")
 
 
 # --- edited before loading ------------------------------------------------------------------------------
