@@ -40,7 +40,7 @@ def rows(kernel: Path, peer: Libbpf | None) -> list[Row]:
         return []
     return [
         *_loads(peer, THIRTY, "30 programs, CO-RE", first=1.5, second=1.0),
-        *_loads(peer, PLAIN, "30 programs, no CO-RE", first=None, second=None),
+        *_loads(peer, PLAIN, "30 programs, no CO-RE", first=1.5, second=1.5),
         *_targets(kernel, peer),
     ]
 

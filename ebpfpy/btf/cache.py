@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy.errors import EbpfError, InputError, KernelError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, find_symbols
@@ -61,6 +61,7 @@ class Cache:
         directory: where the kernel shows its BTF, if sysfs is mounted elsewhere (in a container, for example).
 
     Attributes:
+        derived: what higher floors keep from one load to the next, keyed by their own classes.
         directory: see above, as text.
         kernel_ids: of types of the kernel's own, by name and kind, the first id: what the kernel has answered
             (`ebpfpy.btf.kernelsearch`). Of a few names only, those that loads have asked for.
@@ -76,6 +77,7 @@ class Cache:
         self._size = size
         self._ids: dict[str, tuple[Incarnation | None, int]] = {}
         self._namesakes: Namesakes | None = None
+        self.derived: dict[Any, Any] = {}
         self.kernel_ids: dict[tuple[bytes, int], int] = {}
         self.walks = 0
 

@@ -9,16 +9,18 @@ Records may be longer than what is known here; the rest of each is skipped. Offs
 from __future__ import annotations
 
 import struct
-from itertools import repeat
+import sys
+from array import array
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ebpfpy.errors import BtfError
 
 from .kinds import MAGIC
+from .rows import Rows
 from .spec import check_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from .header import ByteOrder
     from .spec import Spec
@@ -59,9 +61,9 @@ class CoreInfo(NamedTuple):
 class ExtInfo(NamedTuple):
     """The contents of .BTF.ext, by name of the ELF section that the code is in."""
 
-    functions: dict[str, list[FuncInfo]]
-    lines: dict[str, list[LineInfo]]
-    relocations: dict[str, list[CoreInfo]]
+    functions: dict[str, Rows[FuncInfo]]
+    lines: dict[str, Rows[LineInfo]]
+    relocations: dict[str, Rows[CoreInfo]]
 
 
 def parse_ext(data: bytes | memoryview, strings: Spec, *, source: str = ".BTF.ext") -> ExtInfo:
@@ -88,26 +90,11 @@ def parse_ext(data: bytes | memoryview, strings: Spec, *, source: str = ".BTF.ex
         raise BtfError(f"version {version} with flags {flags:#x} is unknown", source=source, offset=2)
     if not _MIN_HEADER <= length <= len(data):
         raise BtfError(f"header length {length} does not fit into {len(data)} bytes", source=source, offset=4)
-    functions: dict[str, list[FuncInfo]] = {}
-    lines: dict[str, list[LineInfo]] = {}
-    relocations: dict[str, list[CoreInfo]] = {}
-    part = _Part(data, strings, source, mark)
-    start, extent = struct.unpack_from(mark + "II", data, 8)
-    for name, records in part.blocks("function info", length + start, extent, 2):
-        functions.setdefault(name, []).extend(_as(FuncInfo, records))
-    start, extent = struct.unpack_from(mark + "II", data, 16)
-    for name, records in part.blocks("line info", length + start, extent, 4):
-        lines.setdefault(name, []).extend(_as(LineInfo, records))
-    if length >= _HEADER_WITH_CORE:
-        start, extent = struct.unpack_from(mark + "II", data, 24)
-        for name, records in part.blocks("CO-RE", length + start, extent, 4):
-            relocations.setdefault(name, []).extend(_as(CoreInfo, records))
+    part = _Part(data, strings, source, mark, {})
+    functions = part.rows("function info", 8, length, FuncInfo)
+    lines = part.rows("line info", 16, length, LineInfo)
+    relocations = part.rows("CO-RE", 24, length, CoreInfo) if length >= _HEADER_WITH_CORE else {}
     return ExtInfo(functions, lines, relocations)
-
-
-def _as(kind: type[_Record], records: Iterable[tuple[int, ...]]) -> Iterator[_Record]:
-    """Named tuples of tuples with the right number of fields; without Python's own code for each."""
-    return map(tuple.__new__, repeat(kind), records)
 
 
 class _Part(NamedTuple):
@@ -115,11 +102,36 @@ class _Part(NamedTuple):
     strings: Spec
     source: str
     mark: str
+    names: dict[int, str]  # of sections, which each part names again
 
-    def blocks(
-        self, what: str, start: int, extent: int, fields: int
-    ) -> Iterator[tuple[str, Iterator[tuple[int, ...]]]]:
-        """The blocks of one part: section name and records, each cut to its first `fields` words."""
+    def rows(self, what: str, at: int, header: int, kind: type[_Record]) -> dict[str, Rows[_Record]]:
+        """The records of one part by section, each cut to the words that are known.
+
+        Args:
+            what: the part, in words.
+            at: where in the header its place and its length are.
+            header: bytes of the header.
+            kind: the named tuple that the records are.
+        """
+        width = len(kind._fields)  # type: ignore[attr-defined]
+        start, extent = struct.unpack_from(self.mark + "II", self.data, at)
+        found: dict[str, array[int]] = {}
+        for name, records, size in self._blocks(what, header + start, extent, width):
+            words = array("I", records.tobytes())
+            if size > width:
+                words = array(
+                    "I", [word for first in range(0, len(words), size) for word in words[first : first + width]]
+                )
+            known = found.setdefault(name, words)
+            if known is not words:
+                known.extend(words)
+        if self.strings.byte_order != sys.byteorder:
+            for words in found.values():
+                words.byteswap()
+        return {name: Rows(words, width, kind) for name, words in found.items()}
+
+    def _blocks(self, what: str, start: int, extent: int, fields: int) -> Iterator[tuple[str, memoryview, int]]:
+        """The blocks of one part: section name, records, and words of a record."""
         if not extent:
             return
         end = start + extent
@@ -128,15 +140,18 @@ class _Part(NamedTuple):
         (size,) = struct.unpack_from(self.mark + "I", self.data, start)
         if size < 4 * fields or size % 4:
             raise BtfError(f"{what} records of {size} bytes", source=self.source, offset=start)
-        record = struct.Struct(f"{self.mark}{fields}I{size - 4 * fields}x")
-        head = struct.Struct(self.mark + "II")
+        head = struct.Struct(self.mark + "II").unpack_from
         at = start + 4
         while at < end:
             if at + 8 > end:
                 raise BtfError(f"truncated: a block of {what}", source=self.source, offset=at)
-            name_off, count = head.unpack_from(self.data, at)
+            name_off, count = head(self.data, at)
             at += 8
-            if count * size > end - at:
+            behind = at + count * size
+            if behind > end:
                 raise BtfError(f"truncated: {count} records of {what}", source=self.source, offset=at)
-            yield self.strings.string(name_off), record.iter_unpack(self.data[at : at + count * size])
-            at += count * size
+            name = self.names.get(name_off)
+            if name is None:
+                name = self.names[name_off] = self.strings.string(name_off)
+            yield name, self.data[at:behind], size // 4
+            at = behind

@@ -18,13 +18,14 @@ The number of the relocation's type adds nothing to that and is not read.
 
 from __future__ import annotations
 
-import struct
+import sys
+from array import array
 from bisect import bisect_left
 from enum import Enum
 from operator import itemgetter
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-import attrs
+from ebpfpy.btf.rows import Rows
 
 from .objectfile import (
     BIND_GLOBAL,
@@ -35,21 +36,22 @@ from .objectfile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from typing import Any
 
     from ebpfpy.btf.ext import ExtInfo
     from ebpfpy.errors import ElfError
 
     from .objectfile import ObjectFile, Section, Symbol
 
-Row = TypeVar("Row", bound=tuple[int, ...])
-
 OPCODE_LD_IMM64 = 0x18
 OPCODE_CALL = 0x85
 PSEUDO_CALL = 1
 PSEUDO_FUNC = 4
 _REFERRING = frozenset({OPCODE_LD_IMM64, OPCODE_CALL})
-_IMMEDIATE = {"little": struct.Struct("<i").unpack_from, "big": struct.Struct(">i").unpack_from}
+_WITHIN_INSN = (7).__and__
+_NOTHING: Rows[Any] = Rows(array("I"), 1)
+_NAMELESS = "a nameless symbol"
 
 
 class TargetKind(Enum):
@@ -59,6 +61,10 @@ class TargetKind(Enum):
     ADDRESS = "address"
     DATA = "data"
     UNDEFINED = "undefined"
+
+
+# to get at the member of an enum takes longer than what is done with it here
+CALL, ADDRESS, DATA, UNDEFINED = TargetKind
 
 
 class Target(NamedTuple):
@@ -89,9 +95,9 @@ class ObjectFunction(NamedTuple):
         code: its instructions.
         is_local: a static function.
         targets: what its instructions refer to, sorted by `insn`.
-        functions: .BTF.ext's function records: (byte, type id); bytes count from the section's start.
-        lines: .BTF.ext's line records: (byte, file name offset, line offset, line and column).
-        relocations: .BTF.ext's CO-RE records: (byte, type id, access string offset, kind).
+        functions: .BTF.ext's function records: (instruction, type id); instructions count from the section's start.
+        lines: .BTF.ext's line records: (instruction, file name offset, line offset, line and column).
+        relocations: .BTF.ext's CO-RE records: (instruction, type id, access string offset, kind).
     """
 
     name: str
@@ -100,18 +106,84 @@ class ObjectFunction(NamedTuple):
     code: bytes
     is_local: bool
     targets: tuple[Target, ...]
-    functions: Sequence[tuple[int, int]]
-    lines: Sequence[tuple[int, int, int, int]]
-    relocations: Sequence[tuple[int, int, int, int]]
+    functions: Rows[tuple[int, int]]
+    lines: Rows[tuple[int, int, int, int]]
+    relocations: Rows[tuple[int, int, int, int]]
 
 
-def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> list[ObjectFunction]:
+class Tables(NamedTuple):
+    """.BTF.ext by section, and by instruction of the section; the rows are those of `ObjectFunction`."""
+
+    functions: dict[str, Rows[tuple[int, int]]]
+    lines: dict[str, Rows[tuple[int, int, int, int]]]
+    relocations: dict[str, Rows[tuple[int, int, int, int]]]
+
+
+def read_tables(file: ObjectFile, ext: ExtInfo | None) -> Tables:
+    """What .BTF.ext says of the sections of code.
+
+    Args:
+        file: the object.
+        ext: its .BTF.ext, which counts bytes; None without.
+
+    Raises:
+        ElfError: it describes something between two instructions, or behind the last.
+    """
+    if ext is None:
+        return Tables({}, {}, {})
+    sizes = {section.name: section.size for section in file.code}
+    return Tables(
+        _by_instruction(file, sizes, ext.functions),
+        _by_instruction(file, sizes, ext.lines),
+        _by_instruction(file, sizes, ext.relocations),
+    )
+
+
+def _by_instruction(file: ObjectFile, sizes: Mapping[str, int], parts: Mapping[str, Rows[Any]]) -> dict[str, Rows[Any]]:
+    """The records of each section, sorted; those of all sections are worked out together: there may be hundreds."""
+    kept = [(name, rows) for name, rows in parts.items() if rows.words and name in sizes]
+    if not kept:
+        return {}
+    width = kept[0][1].width
+    words = array("I")
+    for _, rows in kept:
+        words += rows.words
+    offsets = words[::width].tolist()
+    places = [offset >> 3 for offset in offsets]
+    words[::width] = array("I", places)
+    aligned = not any(map(_WITHIN_INSN, offsets))
+    found: dict[str, Rows[Any]] = {}
+    at = 0
+    for name, rows in kept:
+        end = at + len(rows.words) // width
+        firsts = places[at:end]
+        own: Rows[Any] = Rows(words[at * width : end * width], width, tuple, firsts)
+        if firsts != sorted(firsts):
+            own = own.sorted()
+        if not aligned or 8 * own.firsts[-1] >= sizes[name]:
+            _refuse_places(file, name, sizes[name], offsets[at:end])
+        found[name] = own
+        at = end
+    return found
+
+
+def _refuse_places(file: ObjectFile, name: str, size: int, offsets: list[int]) -> None:
+    """Say what is described that is no instruction of a section; nothing if that is in another section."""
+    for offset in offsets:
+        if offset & 7 or offset >= size:
+            raise file.error(
+                f".BTF.ext describes byte {offset}, where no instruction of section {name} starts",
+                section=file.section(".BTF.ext"),
+            )
+
+
+def read_functions(file: ObjectFile, section: Section, tables: Tables) -> list[ObjectFunction]:
     """The functions of a section of code, in the order of their addresses.
 
     Args:
         file: the object.
         section: one with instructions.
-        ext: the object's .BTF.ext, if it has one.
+        tables: what .BTF.ext says of the object's code.
 
     Raises:
         ElfError: functions that overlap or leave the section, relocations that fit no instruction.
@@ -119,31 +191,28 @@ def read_functions(file: ObjectFile, section: Section, ext: ExtInfo | None) -> l
     code = file.contents(section)
     if len(code) % 8:
         raise file.error(f"{len(code)} bytes are no whole number of instructions", section=section)
-    parts = _Code(file, section, code, file.relocations(section))
-    for offset, _ in parts.relocations:
+    relocations = file.relocations(section)
+    for offset, _ in relocations:
         if offset % 8:
             raise file.error("a relocation between two instructions", section=section, offset=offset)
-    name = section.name
-    functions = _sorted_rows(file, section, ext.functions.get(name, ()) if ext is not None else ())
-    lines = _sorted_rows(file, section, ext.lines.get(name, ()) if ext is not None else ())
-    core = _sorted_rows(file, section, ext.relocations.get(name, ()) if ext is not None else ())
-    result: list[ObjectFunction] = []
-    for symbol, end in _extents(file, section):
-        start = symbol.value
-        result.append(
-            ObjectFunction(
-                name=symbol.name,
-                section=section,
-                start=start,
-                code=code[start:end],
-                is_local=symbol.bind == BIND_LOCAL,
-                targets=parts.targets(start, end),
-                functions=functions.within(start, end),
-                lines=lines.within(start, end),
-                relocations=core.within(start, end),
-            )
+    parts = _Code(file, section, code, relocations)
+    functions = tables.functions.get(section.name, _NOTHING)
+    lines = tables.lines.get(section.name, _NOTHING)
+    core = tables.relocations.get(section.name, _NOTHING)
+    return [
+        ObjectFunction(
+            symbol.name,
+            section,
+            symbol.value,
+            code[symbol.value : end],
+            symbol.bind == BIND_LOCAL,
+            parts.targets(symbol.value, end),
+            functions.within(symbol.value >> 3, end >> 3),
+            lines.within(symbol.value >> 3, end >> 3),
+            core.within(symbol.value >> 3, end >> 3),
         )
-    return result
+        for symbol, end in _extents(file, section)
+    ]
 
 
 def _extents(file: ObjectFile, section: Section) -> list[tuple[Symbol, int]]:
@@ -179,97 +248,72 @@ def _extents(file: ObjectFile, section: Section) -> list[tuple[Symbol, int]]:
     return result
 
 
-class _Rows(NamedTuple, Generic[Row]):
-    """Records of .BTF.ext for one section of code, by the byte that they describe."""
-
-    rows: Sequence[Row]
-    starts: list[int]
-
-    def within(self, start: int, end: int) -> Sequence[Row]:
-        """Those of the function in bytes `start` to `end`."""
-        starts = self.starts
-        first = bisect_left(starts, start)
-        return self.rows[first : bisect_left(starts, end, first)]
-
-
-def _sorted_rows(file: ObjectFile, section: Section, rows: Sequence[Row]) -> _Rows[Row]:
-    if not rows:
-        return _Rows((), [])
-    size = section.size
-    starts = [row[0] for row in rows]
-    for start in starts:
-        if start & 7 or start >= size:
-            raise file.error(
-                f".BTF.ext describes byte {start}, where no instruction of section {section.name} starts",
-                section=file.section(".BTF.ext"),
-            )
-    if starts != sorted(starts):
-        rows = sorted(rows, key=itemgetter(0))
-        starts.sort()
-    return _Rows(rows, starts)
-
-
-@attrs.define(eq=False)
 class _Code:
     """A section of code with its relocations: what its instructions refer to."""
 
-    file: ObjectFile
-    section: Section
-    code: bytes
-    relocations: list[tuple[int, Symbol]]
+    def __init__(self, file: ObjectFile, section: Section, code: bytes, relocations: list[tuple[int, Symbol]]) -> None:
+        self._sections = file.sections
+        self._little = file.byte_order == "little"
+        self._file = file
+        self._section = section
+        self._code = code
+        self._relocations = relocations
+        # s32 words of this machine: an instruction's immediate is the second of its two
+        self._words = array("i", code)
+        if file.byte_order != sys.byteorder:
+            self._words.byteswap()
 
     def targets(self, start: int, end: int) -> tuple[Target, ...]:
         """What the instructions of the function in bytes `start` to `end` refer to, sorted."""
-        own = self.relocations
+        own = self._relocations
         if own and not start <= own[0][0] <= own[-1][0] < end:  # the section has other functions, too
             first = bisect_left(own, start, key=itemgetter(0))
             own = own[first : bisect_left(own, end, lo=first, key=itemgetter(0))]
         result = [self._relocated(offset, symbol, start, end) for offset, symbol in own]
-        relocated = {offset for offset, _ in own}
         # the second half of a 64-bit load has opcode 0, so every byte found here is a call
-        opcodes = self.code[start:end:8]
+        opcodes = self._code[start:end:8]
         index = opcodes.find(OPCODE_CALL)
+        if index < 0:
+            return tuple(result)
+        relocated = {target.insn for target in result}
         while index >= 0:
             offset = start + index * 8
-            if offset not in relocated and self._source_register(offset) == PSEUDO_CALL:
-                goal = offset + (self._immediate(offset) + 1) * 8
-                result.append(Target(index, TargetKind.CALL, self.section.index, goal, ""))
+            if index not in relocated and self._source_register(offset) == PSEUDO_CALL:
+                goal = offset + (self._words[offset // 4 + 1] + 1) * 8
+                result.append(Target(index, CALL, self._section.index, goal, ""))
             index = opcodes.find(OPCODE_CALL, index + 1)
         result.sort(key=itemgetter(0))
         return tuple(result)
 
     def _relocated(self, offset: int, symbol: Symbol, start: int, end: int) -> Target:
         insn = (offset - start) // 8
-        opcode = self.code[offset]
-        name = symbol.name or "a nameless symbol"
+        opcode = self._code[offset]
+        name, _, _, _, index, value, _ = symbol
         if opcode not in _REFERRING:
             raise self._error(
-                f"a relocation of {name} in an instruction with opcode {opcode:#04x}: neither a call nor a 64-bit load",
+                f"a relocation of {name or _NAMELESS} in an instruction with opcode {opcode:#04x}: neither a call nor"
+                " a 64-bit load",
                 offset,
             )
         if opcode == OPCODE_LD_IMM64 and offset + 16 > end:
             raise self._error("a 64-bit load cut off after its first half", offset)
-        if symbol.section == INDEX_UNDEFINED:
-            return Target(insn, TargetKind.UNDEFINED, 0, 0, symbol.name)
-        if symbol.section >= len(self.file.sections):
-            raise self._error(f"a relocation of {name}, which is in no section ({symbol.section:#x})", offset)
-        section = self.file.sections[symbol.section]
-        immediate = self._immediate(offset)
+        if index == INDEX_UNDEFINED:
+            return Target(insn, UNDEFINED, 0, 0, name)
+        if index >= len(self._sections):
+            raise self._error(f"a relocation of {name or _NAMELESS}, which is in no section ({index:#x})", offset)
+        immediate = self._words[offset // 4 + 1]
+        is_code = self._sections[index].is_code
         if opcode == OPCODE_CALL:
-            if not section.is_code or self._source_register(offset) != PSEUDO_CALL:
-                raise self._error(f"a call of {name} in section {section.name}: no function", offset)
-            goal = symbol.value + (immediate + 1) * 8
-            return Target(insn, TargetKind.CALL, section.index, goal, symbol.name)
-        kind = TargetKind.ADDRESS if section.is_code else TargetKind.DATA
-        return Target(insn, kind, section.index, symbol.value + immediate, symbol.name)
-
-    def _immediate(self, offset: int) -> int:
-        number: int = _IMMEDIATE[self.file.byte_order](self.code, offset + 4)[0]
-        return number
+            if not is_code or self._source_register(offset) != PSEUDO_CALL:
+                what = f"a call of {name or _NAMELESS} in section {self._sections[index].name}: no function"
+                raise self._error(what, offset)
+            return Target(insn, CALL, index, value + (immediate + 1) * 8, name)
+        kind = ADDRESS if is_code else DATA
+        return Target(insn, kind, index, value + immediate, name)
 
     def _source_register(self, offset: int) -> int:
-        registers = self.code[offset + 1]
-        return registers >> 4 if self.file.byte_order == "little" else registers & 15
+        registers = self._code[offset + 1]
+        return registers >> 4 if self._little else registers & 15
 
     def _error(self, message: str, offset: int) -> ElfError:
-        return self.file.error(message, section=self.section, offset=offset)
+        return self._file.error(message, section=self._section, offset=offset)

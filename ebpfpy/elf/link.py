@@ -21,15 +21,17 @@ names, which the kernel calls when the program throws (Linux 6.7). It is laid be
 from __future__ import annotations
 
 import struct
+from array import array
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
 from ebpfpy import btf
+from ebpfpy.btf.rows import Rows
 from ebpfpy.core.relocation import Relocation, RelocationKind
 
-from .functions import PSEUDO_FUNC, ObjectFunction, TargetKind
+from .functions import ADDRESS, CALL, PSEUDO_FUNC, UNDEFINED, ObjectFunction
 from .spec import Function, Reference, ReferenceKind
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ MAX_LINKED = 8 << 20
 each)."""
 
 _EXCEPTION_CALLBACK = b"exception_callback:"
+_MAP, _MAP_VALUE = ReferenceKind.MAP, ReferenceKind.MAP_VALUE
 _KINDS = {int(kind): kind for kind in RelocationKind}
 
 
@@ -69,8 +72,8 @@ class LinkedProgram(NamedTuple):
     functions: tuple[Function, ...]
     references: tuple[Reference, ...]
     relocations: tuple[Relocation, ...]
-    func_infos: tuple[tuple[int, int], ...]
-    line_infos: tuple[tuple[int, int, int, int], ...]
+    func_infos: Rows[tuple[int, int]]
+    line_infos: Rows[tuple[int, int, int, int]]
 
 
 class Linker:
@@ -125,17 +128,20 @@ class Linker:
                 position += len(function.code) // 8
                 if self._linked + position > MAX_LINKED:
                     raise self._file.error(f"programs of more than {MAX_LINKED} instructions together")
-                waiting += [
-                    self._callee(function, target)
-                    for target in reversed(function.targets)
-                    if target.kind is TargetKind.CALL or target.kind is TargetKind.ADDRESS
-                ]
+                if function.targets:
+                    waiting += [
+                        self._callee(function, target)
+                        for target in reversed(function.targets)
+                        if target.kind is CALL or target.kind is ADDRESS
+                    ]
         self._linked += position
         return self._lay_out(order, starts)
 
     def _exception_callbacks(self, program: ObjectFunction) -> list[ObjectFunction]:
         """The functions that the program's declaration tags name."""
-        names = {name: None for _, type_id in program.functions[:1] for name in self._callback_names.get(type_id, ())}
+        if not self._callback_names or not program.functions:
+            return []
+        names = dict.fromkeys(self._callback_names.get(program.functions[0][1], ()))
         found: list[ObjectFunction] = []
         for name in names:
             callees = self._global_functions.get(name, [])
@@ -171,7 +177,7 @@ class Linker:
     def _callee(self, function: ObjectFunction, target: Target) -> ObjectFunction:
         callee = self._functions.get((target.section, target.offset))
         if callee is None:
-            what = "calls" if target.kind is TargetKind.CALL else "takes the address of"
+            what = "calls" if target.kind is CALL else "takes the address of"
             raise self._file.error(
                 f"function {function.name} {what} byte {target.offset} of section"
                 f" {self._file.sections[target.section].name}, where no function starts",
@@ -182,25 +188,25 @@ class Linker:
 
     def _lay_out(self, order: list[ObjectFunction], starts: dict[tuple[int, int], int]) -> LinkedProgram:
         code = bytearray().join([function.code for function in order])
-        put_distance = self._distance.pack_into
         functions: list[Function] = []
         references: list[Reference] = []
         relocations: list[Relocation] = []
-        func_infos: list[tuple[int, int]] = []
-        line_infos: list[tuple[int, int, int, int]] = []
+        func_infos: list[tuple[Rows[Any], int]] = []
+        line_infos: list[tuple[Rows[Any], int]] = []
         for function in order:
             start = starts[function.section.index, function.start]
             functions.append(Function(function.name, function.section.name, start, start + len(function.code) // 8))
-            shift = 8 * start - function.start
-            func_infos += [((at + shift) >> 3, type_id) for at, type_id in function.functions]
-            line_infos += [((at + shift) >> 3, file, line, column) for at, file, line, column in function.lines]
-            relocations += [self._relocation(function, start, row) for row in function.relocations]
+            shift = start - function.start // 8
+            func_infos.append((function.functions, shift))
+            line_infos.append((function.lines, shift))
+            if function.relocations.words:
+                relocations += [self._relocation(function, start, row) for row in function.relocations]
             for target in function.targets:
-                insn = start + target.insn
-                if target.kind is TargetKind.CALL or target.kind is TargetKind.ADDRESS:
+                kind, insn = target.kind, start + target.insn
+                if kind is CALL or kind is ADDRESS:
                     goal = starts[target.section, target.offset]
-                    put_distance(code, insn * 8 + 4, goal - insn - 1)
-                    if target.kind is TargetKind.ADDRESS:
+                    self._distance.pack_into(code, insn * 8 + 4, goal - insn - 1)
+                    if kind is ADDRESS:
                         self._mark_address(code, insn)
                         name = self._callee(function, target).name
                         references.append(Reference(insn, ReferenceKind.FUNCTION, name, goal))
@@ -211,8 +217,8 @@ class Linker:
             tuple(functions),
             tuple(references),
             tuple(relocations),
-            tuple(func_infos),
-            tuple(line_infos),
+            _joined(func_infos, 2),
+            _joined(line_infos, 4),
         )
 
     def _mark_address(self, code: bytearray, insn: int) -> None:
@@ -224,18 +230,18 @@ class Linker:
         code[insn * 8 + 12 : insn * 8 + 16] = bytes(4)
 
     def _reference(self, function: ObjectFunction, insn: int, target: Target) -> Reference:
-        if target.kind is TargetKind.UNDEFINED:
+        if target.kind is UNDEFINED:
             return Reference(insn, ReferenceKind.UNRESOLVED, target.name)
         section = self._file.sections[target.section]
         if target.section == self._data.maps_section:
             name = self._data.maps.get(target.offset)
             if name is not None:
-                return Reference(insn, ReferenceKind.MAP, name)
+                return Reference(insn, _MAP, name)
             what = "no map starts"
         elif target.section in self._data.sections:
             name, size = self._data.sections[target.section]
             if 0 <= target.offset <= size:
-                return Reference(insn, ReferenceKind.MAP_VALUE, name, target.offset)
+                return Reference(insn, _MAP_VALUE, name, target.offset)
             what = f"the section has {size} bytes"
         else:  # a section that is not understood: the program cannot be loaded, but it can be read
             return Reference(insn, ReferenceKind.UNRESOLVED, target.name or section.name, target.offset)
@@ -247,7 +253,7 @@ class Linker:
 
     def _relocation(self, function: ObjectFunction, start: int, row: tuple[int, int, int, int]) -> Relocation:
         at, type_id, access, number = row
-        insn = (at - function.start) // 8
+        insn = at - function.start // 8
         kind = _KINDS.get(number)
         if kind is None:
             raise self._file.error(
@@ -259,3 +265,18 @@ class Linker:
         if text is None:
             text = self._strings[access] = self._types.string(access)
         return Relocation(self._types, type_id, text, kind, start + insn, function.name, insn, function.section.name)
+
+
+def _joined(parts: list[tuple[Rows[Any], int]], width: int) -> Rows[Any]:
+    """Records of .BTF.ext of several functions, those of each moved by a number of instructions.
+
+    Args:
+        parts: the records of each function, and by how much they move.
+        width: words of a record.
+    """
+    if len(parts) == 1 and not parts[0][1]:  # most programs are one function, and have a section of their own
+        return parts[0][0]
+    words = array("I")
+    for rows, shift in parts:
+        words += rows.moved([at + shift for at in rows.firsts]).words if shift else rows.words
+    return Rows(words, width)

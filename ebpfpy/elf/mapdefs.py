@@ -9,6 +9,9 @@
         __array(values, int (void *));       int (*values[])(void *);  what is in a program array
     } by_parent SEC(".maps");
 
+All but the types of keys and values is read from records (`ebpfpy.core.rawtypes`): the types that a definition is made
+of are of use to nobody else.
+
 The variable's name is the map's name. Its bytes are zeros and mean nothing. A ring buffer has no keys and
 values; a value type in its definition says what its records are, and is kept as `MapSpec.value` with
 `value_size` 0. A ``numa_node`` counts only with BPF_F_NUMA_NODE in ``map_flags``, as for the kernel.
@@ -24,6 +27,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from ebpfpy import btf
+from ebpfpy.btf.kinds import Kind
+from ebpfpy.core.rawtypes import raw_types
 from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
 from .objectfile import BIND_LOCAL, SYMBOL_FUNC
@@ -32,15 +37,21 @@ from .spec import MapSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ebpfpy.core.rawtypes import RawTypes, Record
     from ebpfpy.errors import ElfError
 
     from .objectfile import ObjectFile, Section, Symbol
 
+# as numbers: to get at the member of an enum takes longer than what is done with it here
+_PTR, _ARRAY, _STRUCT, _VAR, _FUNC_PROTO = map(int, (Kind.PTR, Kind.ARRAY, Kind.STRUCT, Kind.VAR, Kind.FUNC_PROTO))
 _NUMBERS = frozenset(
-    {"type", "max_entries", "map_flags", "numa_node", "key_size", "value_size", "pinning", "map_extra"}
+    {b"type", b"max_entries", b"map_flags", b"numa_node", b"key_size", b"value_size", b"pinning", b"map_extra"}
 )
+_TYPES = frozenset({b"key", b"value"})
+_ENUMS = frozenset({Kind.ENUM, Kind.ENUM64})
 _RECORD_MAPS = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 _MAPS_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_NUMA_NODE = int(MapFlags.NUMA_NODE)  # as a flag it takes microseconds
 _SLOT = 8  # bytes of a pointer
 _DESCRIPTOR = 4
 _LIMIT = 1 << 32
@@ -63,33 +74,36 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
         datasec = types.type_by_name(".maps", btf.Datasec)
     except LookupError as error:
         raise file.error(f"BTF does not describe it: {error}", section=section) from None
+    raw = raw_types(types)
     result: dict[int, MapSpec] = {}
     places: dict[int, int] = {}  # byte offset of a map -> of the first element of its values
     ends: dict[int, int] = {}
-    for info in datasec.variables:
-        if not isinstance(info.var, btf.Var):
-            raise file.error(f"BTF has a {type(info.var).__name__} where a variable belongs", section=section)
-        if info.offset + info.size > section.size:
+    for variable, offset, size in raw.section(raw.record(types.type_id(datasec))):
+        var = raw.record(variable)
+        if var.kind != _VAR:
+            what = type(types.type_by_id(variable)).__name__
+            raise file.error(f"BTF has a {what} where a variable belongs", section=section)
+        name = types.string(var.name_off)
+        if offset + size > section.size:
             raise file.error(
-                f"map {info.var.name} ends past the section's {section.size} bytes",
+                f"map {name} ends past the section's {section.size} bytes",
                 section=section,
-                offset=info.offset,
+                offset=offset,
             )
-        if info.offset in result:
+        if offset in result:
             raise file.error(
-                f"maps {result[info.offset].name} and {info.var.name} are at one place"
-                " (is a map static? maps have to be global)",
+                f"maps {result[offset].name} and {name} are at one place (is a map static? maps have to be global)",
                 section=section,
-                offset=info.offset,
+                offset=offset,
             )
-        definition = btf.resolve(info.var.type)
-        if not isinstance(definition, btf.Struct):
-            raise file.error(f"map {info.var.name} is no structure", section=section, offset=info.offset)
-        result[info.offset] = _parse_map(file, section, info.var.name, definition)
-        values = next((member for member in definition.members if member.name == "values"), None)
-        if values is not None:
-            places[info.offset] = info.offset + values.offset
-            ends[info.offset] = info.offset + info.size
+        definition = raw.under(var.value)
+        if definition.kind != _STRUCT:
+            raise file.error(f"map {name} is no structure", section=section, offset=offset)
+        result[offset] = _parse_map(file, section, types, name, definition)
+        members = raw.members(definition)
+        if b"values" in members.names:
+            places[offset] = offset + members.bits[members.names.index(b"values")] // 8
+            ends[offset] = offset + size
     _fill_slots(file, section, result, places, ends)
     return result
 
@@ -137,44 +151,46 @@ def _slot_name(section: Section, maps: dict[int, MapSpec], symbol: Symbol, adden
 
 
 def _parse_map(
-    file: ObjectFile, section: Section, name: str, definition: btf.Struct, *, is_inner: bool = False
+    file: ObjectFile, section: Section, spec: btf.Spec, name: str, definition: Record, *, is_inner: bool = False
 ) -> MapSpec:
     def fault(message: str) -> ElfError:
         return file.error(f"map {name}: {message}", section=section)
 
+    raw = raw_types(spec)
     numbers: dict[str, int] = {}
     types: dict[str, btf.Type] = {}
-    element: btf.Type | None = None
-    for member in definition.members:
-        if member.name in _NUMBERS:
-            value = _number(member)
+    element: Record | None = None
+    members = raw.members(definition)
+    for label, type_id in zip(members.names, members.types, strict=True):
+        if label in _NUMBERS:
+            value = _number(spec, raw, type_id)
             if value is None:
-                raise fault(f"{member.name} is not written with __uint or __ulong")
-            numbers[member.name] = value
-        elif member.name in {"key", "value"}:
-            pointer = btf.resolve(member.type)
-            if not isinstance(pointer, btf.Pointer):
-                raise fault(f"{member.name} is not written with __type")
-            types[member.name] = pointer.target
-        elif member.name == "values" and not is_inner:
-            element = _element(member)
+                raise fault(f"{label.decode()} is not written with __uint or __ulong")
+            numbers[label.decode()] = value
+        elif label in _TYPES:
+            pointer = raw.under(type_id)
+            if pointer.kind != _PTR:
+                raise fault(f"{label.decode()} is not written with __type")
+            types[label.decode()] = spec.type_by_id(pointer.value)
+        elif label == b"values" and not is_inner:
+            element = _element(raw, type_id)
             if element is None:
                 raise fault("values is not written with __array")
         else:
-            raise fault(f"unknown member {member.name!r}")
+            raise fault(f"unknown member {label.decode('utf-8', 'backslashreplace')!r}")
 
     if "type" not in numbers:
         raise fault("no type")
     kind = map_type(numbers["type"])
     inner = None
     if element is not None:
-        expected = btf.Struct if kind in _MAPS_OF_MAPS else btf.FuncProto if kind == MapType.PROG_ARRAY else None
+        expected = _STRUCT if kind in _MAPS_OF_MAPS else _FUNC_PROTO if kind == MapType.PROG_ARRAY else None
         if expected is None:
             raise fault("values are for maps of maps and program arrays")
-        if not isinstance(element, expected):
-            raise fault(f"values of a {kind.name} are no {'maps' if expected is btf.Struct else 'functions'}")
-        if isinstance(element, btf.Struct):
-            inner = _parse_map(file, section, f"{name}.inner", element, is_inner=True)
+        if element.kind != expected:
+            raise fault(f"values of a {kind.name} are no {'maps' if expected == _STRUCT else 'functions'}")
+        if expected == _STRUCT:
+            inner = _parse_map(file, section, spec, f"{name}.inner", element, is_inner=True)
             if inner.pinning:
                 raise fault("the maps in a map of maps cannot be pinned by name")
             if inner.type in _MAPS_OF_MAPS:
@@ -199,16 +215,16 @@ def _parse_map(
         value=types.get("value"),
         pinning=pinning,
         map_extra=numbers.get("map_extra", 0),
-        numa_node=numbers.get("numa_node") if numbers.get("map_flags", 0) & MapFlags.NUMA_NODE else None,
+        numa_node=numbers.get("numa_node") if numbers.get("map_flags", 0) & _NUMA_NODE else None,
         inner=inner,
     )
 
 
-def _element(values: btf.Member) -> btf.Type | None:
+def _element(raw: RawTypes, values: int) -> Record | None:
     """What the elements of ``values`` point to."""
-    array = btf.resolve(values.type)
-    pointer = btf.resolve(array.element) if isinstance(array, btf.Array) else None
-    return btf.resolve(pointer.target) if isinstance(pointer, btf.Pointer) else None
+    array = raw.under(values)
+    pointer = raw.under(raw.array(array)[0]) if array.kind == _ARRAY else None
+    return raw.under(pointer.value) if pointer is not None and pointer.kind == _PTR else None
 
 
 def _size(
@@ -227,11 +243,13 @@ def _size(
     return size
 
 
-def _number(member: btf.Member) -> int | None:
-    kind = btf.resolve(member.type)
-    if isinstance(kind, btf.Pointer):
-        array = btf.resolve(kind.target)
-        return array.count if isinstance(array, btf.Array) else None
-    if isinstance(kind, btf.Enum) and len(kind.enumerators) == 1:
-        return kind.enumerators[0].value
+def _number(types: btf.Spec, raw: RawTypes, type_id: int) -> int | None:
+    record = raw.under(type_id)
+    if record.kind == _PTR:
+        array = raw.under(record.value)
+        return raw.array(array)[1] if array.kind == _ARRAY else None
+    if record.kind in _ENUMS and record.vlen == 1:
+        enum = types.type_by_id(record.type_id)
+        assert isinstance(enum, btf.Enum)
+        return enum.enumerators[0].value
     return None

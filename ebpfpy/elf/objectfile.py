@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import attrs
 
@@ -20,6 +20,9 @@ from ebpfpy.errors import ElfError, InputError, kernel_error
 
 if TYPE_CHECKING:
     from .spec import ByteOrder
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | IO[bytes]
+"""What an object is read from."""
 
 MACHINE_BPF = 247
 FILE_TYPE_RELOCATABLE = 1
@@ -50,6 +53,7 @@ MAX_NAME = 4096
 MAX_NOBITS = 256 << 20
 """Bytes of all zero-filled sections (.bss) together."""
 
+_FILLED = frozenset({SECTION_PROGBITS, SECTION_NOBITS})
 _SECTION_SIZE = 64
 _SYMBOL_SIZE = 24
 _REL_SIZE = 16
@@ -131,6 +135,9 @@ class Symbol(NamedTuple):
     size: int
 
 
+_symbol = partial(tuple.__new__, Symbol)  # without Python's own constructor
+
+
 class ObjectFile:
     """A BPF object file, opened: sections by index and by name, symbols, relocations by target section.
 
@@ -149,6 +156,7 @@ class ObjectFile:
         little = data[5] == 1
         self.byte_order: ByteOrder = "little" if little else "big"
         self.mark = "<" if little else ">"
+        self._relocation = struct.Struct(self.mark + "QQ")
         self.sections: list[Section] = self._read_sections(header)
 
     def error(self, message: str, *, offset: int | None = None, section: Section | None = None) -> ElfError:
@@ -177,10 +185,11 @@ class ObjectFile:
         names = rows[names_index]
         if names[1] == SECTION_NOBITS or names[4] + names[5] > size:
             raise self.error("the section names lie outside the file", offset=table + names_index * _SECTION_SIZE)
+        strings = self.data[names[4] : names[4] + names[5]]
         for index, row in enumerate(rows):
             name_off, kind, flags, _, offset, length, link, info, _, entry_size = row
             where = table + index * _SECTION_SIZE
-            name = self._string(names[4], names[5], name_off, where)
+            name = self._string(strings, name_off, where)
             if kind == SECTION_NOBITS:
                 nobits += length
                 if nobits > MAX_NOBITS:
@@ -199,16 +208,26 @@ class ObjectFile:
             sections.append(Section(index, name, kind, flags, offset, length, link, info, entry_size))
         return sections
 
-    def _string(self, start: int, size: int, offset: int, where: int) -> str:
-        """The NUL-terminated string at `offset` of the table of `size` bytes at byte `start` of the file."""
-        if offset >= size:
-            if offset == 0:
-                return ""
-            raise self.error(f"name offset {offset} is past the string table's {size} bytes", offset=where)
-        end = self.data.find(b"\0", start + offset, min(start + size, start + offset + MAX_NAME + 1))
-        if end < 0:
-            raise self.error(f"the name at string offset {offset} has no end", offset=where)
-        return self.data[start + offset : end].decode("utf-8", "backslashreplace")
+    def _string(self, table: bytes, offset: int, where: int) -> str:
+        """The NUL-terminated string at an offset of a table of strings."""
+        end = table.find(b"\0", offset)
+        if 0 <= end - offset <= MAX_NAME:
+            return table[offset:end].decode("utf-8", "backslashreplace")
+        if offset == len(table) == 0:
+            return ""
+        if offset >= len(table):
+            raise self.error(f"name offset {offset} is past the string table's {len(table)} bytes", offset=where)
+        raise self.error(f"the name at string offset {offset} has no end", offset=where)
+
+    @cached_property
+    def filled(self) -> list[Section]:
+        """The sections that hold code or data, be it zeros: a third of all."""
+        return [section for section in self.sections if section.kind in _FILLED]
+
+    @cached_property
+    def code(self) -> list[Section]:
+        """The sections that hold instructions."""
+        return [section for section in self.filled if section.is_code]
 
     def section(self, name: str) -> Section | None:
         """The first section of that name, or None."""
@@ -240,7 +259,7 @@ class ObjectFile:
             raise self.error("a symbol table whose records are not 24 bytes", section=table)
         if table.link >= len(self.sections) or self.sections[table.link].kind != SECTION_STRTAB:
             raise self.error(f"its section {table.link} of names is no string table", section=table)
-        names = self.sections[table.link]
+        names = self.contents(self.sections[table.link])
         count = len(self.sections)
         wide = self._wide_indexes(table)
         result: list[Symbol] = []
@@ -261,8 +280,8 @@ class ObjectFile:
             if kind == SYMBOL_SECTION and 0 < section < count:
                 name = self.sections[section].name
             else:
-                name = self._string(names.offset, names.size, name_off, table.offset + index * _SYMBOL_SIZE)
-            result.append(Symbol(name, kind, info >> 4, other & 3, section, value, size))
+                name = self._string(names, name_off, table.offset + index * _SYMBOL_SIZE)
+            result.append(_symbol((name, kind, info >> 4, other & 3, section, value, size)))
         return result
 
     def _wide_indexes(self, table: Section) -> tuple[int, ...]:
@@ -289,31 +308,32 @@ class ObjectFile:
                 or relocations with addends of their own (RELA), which BPF objects never have.
         """
         result: list[tuple[int, Symbol]] = []
+        last, ascending = -1, True
         for table in self._relocation_tables.get(section.index, ()):
             if table.kind == SECTION_RELA:
                 raise self.error("relocations of the RELA kind, which BPF objects do not have", section=table)
             if table.size % _REL_SIZE:
                 raise self.error(f"{table.size} bytes are no whole number of relocations", section=table)
-            symbols = self.symbols
+            symbols, size = self.symbols, section.size
+            count, before = len(symbols), len(result)
             # u64 offset, u64 (symbol index << 32 | type)
-            for index, (offset, info) in enumerate(struct.iter_unpack(self.mark + "QQ", self.contents(table))):
-                if info >> 32 >= len(symbols):
-                    raise self.error(
-                        f"relocation of symbol {info >> 32}, of {len(symbols)}",
-                        section=table,
-                        offset=index * _REL_SIZE,
+            for offset, info in self._relocation.iter_unpack(self.contents(table)):
+                number = info >> 32
+                if number >= count or offset >= size:
+                    what = (
+                        f"relocation of symbol {number}, of {count}"
+                        if number >= count
+                        else f"relocation at byte {offset} of section {section.name}, which has {size}"
                     )
-                if offset >= section.size:
-                    raise self.error(
-                        f"relocation at byte {offset} of section {section.name}, which has {section.size}",
-                        section=table,
-                        offset=index * _REL_SIZE,
-                    )
-                result.append((offset, symbols[info >> 32]))
-        result.sort(key=lambda entry: entry[0])
-        for (one, _), (other, _) in pairwise(result):
-            if one == other:
-                raise self.error("two relocations at one place", section=section, offset=one)
+                    raise self.error(what, section=table, offset=(len(result) - before) * _REL_SIZE)
+                result.append((offset, symbols[number]))
+                ascending = ascending and offset > last
+                last = offset
+        if not ascending:
+            result.sort(key=lambda entry: entry[0])
+            for (one, _), (other, _) in pairwise(result):
+                if one == other:
+                    raise self.error("two relocations at one place", section=section, offset=one)
         return result
 
     @cached_property
@@ -325,9 +345,7 @@ class ObjectFile:
         return result
 
 
-def open_object(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | IO[bytes],
-) -> ObjectFile:
+def open_object(source: Source) -> ObjectFile:
     """Read an object file whole.
 
     Args:
@@ -337,8 +355,21 @@ def open_object(
         ElfError: it is no BPF object.
         KernelError: the file cannot be opened or read; also the matching OSError (FileNotFoundError, ...).
     """
+    return ObjectFile(*read_object(source))
+
+
+def read_object(source: Source) -> tuple[bytes, str]:
+    """The whole content of an object file, and what it is called in messages.
+
+    Args:
+        source: a path, the file's contents, or a binary file object (read from where it stands, not closed).
+
+    Raises:
+        ElfError: that is no file, or one that gives text.
+        KernelError: the file cannot be opened or read; also the matching OSError (FileNotFoundError, ...).
+    """
     if isinstance(source, bytes | bytearray | memoryview):
-        return ObjectFile(bytes(source), "<bytes>")
+        return bytes(source), "<bytes>"
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         try:
@@ -352,7 +383,7 @@ def open_object(
             raise kernel_error(error.errno or 0, "open", subject=str(path)) from error
         except ValueError as error:
             raise ElfError(f"not a path: {error}") from error
-        return ObjectFile(data, str(path))
+        return data, str(path)
     if not hasattr(source, "read"):
         raise InputError(f"an object is read from a path, bytes or a binary file, not from {type(source).__name__}")
     try:
@@ -364,7 +395,7 @@ def open_object(
     if not isinstance(data, bytes):
         raise ElfError(f"the file object gave {type(data).__name__}, not bytes: open it in binary mode")
     name = getattr(source, "name", None)
-    return ObjectFile(data, name if isinstance(name, str) else "<reader>")
+    return data, name if isinstance(name, str) else "<reader>"
 
 
 def _read_header(data: bytes, source: str) -> tuple[int, int, int]:

@@ -15,13 +15,11 @@ from ebpfpy.sys.enums import MapType, ProgramType
 
 from .datasec import fill_in
 from .externs import read_externs
-from .functions import read_functions
+from .functions import read_functions, read_tables
 from .link import DataSymbols, Linker
 from .mapdefs import parse_maps
 from .objectfile import (
     FLAG_ALLOC,
-    SECTION_NOBITS,
-    SECTION_PROGBITS,
     open_object,
 )
 from .sections import match
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile, Section
 
 _TEXT = ".text"
+_UNRESOLVED = ReferenceKind.UNRESOLVED
 _KNOWN = frozenset({"", ".maps", "license", "version", ".BTF", ".BTF.ext"})
 
 
@@ -60,7 +59,15 @@ def load_collection_spec(
         BtfError: the object's BTF is malformed.
         KernelError: the file cannot be read; also the matching OSError.
     """
-    file = open_object(source)
+    return read_blueprints(open_object(source))
+
+
+def read_blueprints(file: ObjectFile) -> CollectionSpec:
+    """`load_collection_spec` for a file that is open.
+
+    Raises:
+        ElfError, BtfError: it is malformed.
+    """
     try:
         return _read(file)
     except TypeNotFoundError as error:  # one type refers to another that is not there
@@ -77,12 +84,11 @@ def _read(file: ObjectFile) -> CollectionSpec:
     license_text = _license(file)
     maps, variables, data = _maps(file, types, notes)
 
+    tables = read_tables(file, ext)
     functions: dict[tuple[int, int], ObjectFunction] = {}
     entries: list[ObjectFunction] = []
-    for section in file.sections:
-        if not section.is_code:
-            continue
-        found = read_functions(file, section, ext)
+    for section in file.code:
+        found = read_functions(file, section, tables)
         for function in found:
             functions[section.index, function.start] = function
         if section.name != _TEXT and not section.name.startswith(_TEXT + "."):
@@ -148,7 +154,7 @@ def _maps(
     by_offset: dict[int, str] = {}
     maps_section = 0
     sections: dict[int, tuple[str, int]] = {}
-    for section in file.sections:
+    for section in file.filled:
         if section.name == "maps" or section.name.startswith("maps/"):
             raise file.error(
                 'maps in the old style (struct bpf_map_def in a section "maps"): declare them with __uint and'
@@ -167,7 +173,7 @@ def _maps(
         elif is_struct_ops(section):
             for spec in struct_ops_maps(file, section, types).values():
                 _add_map(file, section, maps, spec)
-    for section in file.sections:
+    for section in file.filled:
         if is_data(section):
             spec = data_map(file, section, types)
             _add_map(file, section, maps, spec)
@@ -235,8 +241,8 @@ def _program(
         spec.flags = meaning.kind.flags
         spec.attach_to = meaning.attach_to
         spec.attach_module = meaning.attach_module
-    unresolved = {one.name for one in linked.references if one.kind is ReferenceKind.UNRESOLVED}
-    missing = sorted(unresolved - externs.keys())
+    unresolved = {one.name for one in linked.references if one.kind is _UNRESOLVED}
+    missing = sorted(unresolved - externs.keys()) if unresolved else ()
     if missing:
         notes.append(
             f"program {function.name} refers to {', '.join(missing)}, which the object does not define:"
@@ -248,9 +254,8 @@ def _program(
 def _note_sections(file: ObjectFile, notes: list[str]) -> None:
     notes += [
         f"section {section.name} of {section.size} bytes was not understood"
-        for section in file.sections
-        if section.kind in {SECTION_PROGBITS, SECTION_NOBITS}
-        and section.flags & FLAG_ALLOC
+        for section in file.filled
+        if section.flags & FLAG_ALLOC
         and section.size
         and not section.is_code
         and section.name not in _KNOWN

@@ -311,8 +311,8 @@ class ProgramSpec:
     functions: tuple[Function, ...] = ()
     references: tuple[Reference, ...] = ()
     relocations: tuple[core.Relocation, ...] = ()
-    func_infos: tuple[tuple[int, int], ...] = ()
-    line_infos: tuple[tuple[int, int, int, int], ...] = ()
+    func_infos: Sequence[tuple[int, int]] = ()
+    line_infos: Sequence[tuple[int, int, int, int]] = ()
 
     def copy(self) -> ProgramSpec:
         """An independent copy (its parts are immutable)."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _FAMILIES = (".bss", ".data", ".rodata")
 _WITH_DATA = frozenset({SECTION_PROGBITS, SECTION_NOBITS})
+_VARIABLE = int(MapFlags.MMAPABLE)
+_CONSTANT = int(MapFlags.MMAPABLE | MapFlags.RDONLY_PROG)
 ARENA_DATA = ".addr_space.1"
 
 
@@ -46,14 +48,13 @@ def is_arena_data(section: Section) -> bool:
 def data_map(file: ObjectFile, section: Section, types: btf.Spec | None) -> MapSpec:
     """The map that holds a section of data."""
     constant = section.name.startswith(".rodata")
-    flags = MapFlags.MMAPABLE | MapFlags.RDONLY_PROG if constant else MapFlags.MMAPABLE
     return MapSpec(
         name=section.name,
         type=MapType.ARRAY,
         key_size=4,
         value_size=section.size,
         max_entries=1,
-        flags=int(flags),
+        flags=_CONSTANT if constant else _VARIABLE,
         value=_datasec(types, section.name),
         contents=bytearray(file.contents(section)),
         frozen=constant,

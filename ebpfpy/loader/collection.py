@@ -11,6 +11,7 @@ import attrs
 
 from ebpfpy import btf, sys
 from ebpfpy.elf import CollectionSpec, load_collection_spec
+from ebpfpy.elf.readbefore import ReadBefore
 from ebpfpy.errors import InputError, KernelError, NotFoundError, UnsupportedError
 from ebpfpy.sys import MapType, ProgramType
 
@@ -26,6 +27,7 @@ from .variable import Variable
 from .wellformed import check_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
     from ebpfpy.elf.spec import MapSpec, ProgramSpec
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from .map import Map
     from .objectbtf import ObjectTypes
     from .program import Program
+
+_STRUCT_OPS = ProgramType.STRUCT_OPS  # to get at the member of an enum takes as long as the question, for each program
 
 
 class Collection:
@@ -94,9 +98,7 @@ class Collection:
                     token_fd=self._token_fd,
                 )
                 while_loading.enter_context(loader)
-                for name, program_spec in spec.programs.items():
-                    if program_spec.autoload and self._is_wanted(program_spec):
-                        self.programs[name] = loader.load(structops.implementing(program_spec, spec.maps.values()))
+                loader.load(self._wanted_programs(), self.programs)
             self._bind_constants()
             self._fill_program_arrays()
             descriptors = {name: program.fileno() for name, program in self.programs.items()}
@@ -185,9 +187,13 @@ class Collection:
                     if program is not None:
                         each.update_bytes(index.to_bytes(each.spec.key_size, _sys.byteorder), _descriptor(program))
 
-    def _is_wanted(self, program: ProgramSpec) -> bool:
-        """Not for a struct_ops program that no structure which is made refers to any more."""
-        return program.type != ProgramType.STRUCT_OPS or structops.is_used(program, self.spec.maps.values())
+    def _wanted_programs(self) -> Iterator[tuple[str, ProgramSpec]]:
+        """All but those that are to be left out, or that no structure of struct_ops that is made refers to any more."""
+        for name, program in self.spec.programs.items():
+            if program.autoload and program.type != _STRUCT_OPS:
+                yield name, program
+            elif program.autoload and structops.is_used(program, self.spec.maps.values()):
+                yield name, structops.implementing(program, self.spec.maps.values())
 
     def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:
         if spec.types is None:
@@ -259,10 +265,15 @@ def load_collection(
 ) -> Collection:
     """Read an object file and load it: `load_collection_spec` and `Collection` in one.
 
+    With a cache among the options, an object that was loaded before with that cache, and has not changed since, is not
+    read again.
+
     Raises:
         ElfError, BtfError: the object is malformed.
         EbpfError: as `Collection` raises it.
     """
     if isinstance(source, (bytearray, memoryview)):
         raise InputError("pass bytes, a path or a binary file")
+    if isinstance(options, CollectionOptions) and isinstance(options.cache, btf.Cache):
+        return Collection(ReadBefore.of(options.cache).load(source), options)
     return Collection(load_collection_spec(source), options)

@@ -89,6 +89,15 @@ class ModuleHandles:
                 return module, f"module {module} is only just being loaded: load again when it is live"
         return None
 
+    def set_aside(self) -> set[str]:
+        """Forget which modules the program at hand needs, while others are loaded; `take_back` is given them again."""
+        used, self._used = self._used, set()
+        return used
+
+    def take_back(self, used: set[str]) -> None:
+        """Turn again to the program that was set aside."""
+        self._used = used
+
     @property
     def in_use(self) -> bool:
         """Whether the program at hand needs a module."""

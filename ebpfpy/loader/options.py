@@ -50,7 +50,8 @@ class CollectionOptions:
     Attributes:
         programs: options for its programs.
         maps: options for its maps.
-        cache: the running kernel's types, shared between loads; None: a cache of its own for each load.
+        cache: the running kernel's types, and the blueprints of objects that `load_collection` has read, shared between
+            loads; None: a cache of its own for each load.
         token: a BPF token that stands in for capabilities, or the bpf file system to make one from: its path, or None
             for no token (Linux 6.9; see `ebpfpy.sys.token_create`).
     """

@@ -6,13 +6,14 @@ import errno
 import struct
 import sys as _sys
 from array import array
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
 from ebpfpy import core, sys
+from ebpfpy.btf.rows import Rows
 from ebpfpy.elf.sections import MULTI
 from ebpfpy.elf.spec import ReferenceKind
 from ebpfpy.errors import (
@@ -39,7 +40,7 @@ from .target import AttachTarget, find_target, needs_target
 from .wellformed import check_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ebpfpy import btf
     from ebpfpy.btf.loadedmodules import Incarnation
@@ -56,8 +57,34 @@ _MAX_LOG = 1 << 30
 _CALL = 0x85
 _PSEUDO_MAP_FD = 1
 _PSEUDO_MAP_VALUE = 2
+# to get at the member of an enum takes longer than what is done with it here, for each program
+_MAP, _MAP_VALUE, _FUNCTION, _UNRESOLVED = ReferenceKind
+_UNSPEC, _EXT, _STRUCT_OPS, _KPROBE = ProgramType.UNSPEC, ProgramType.EXT, ProgramType.STRUCT_OPS, ProgramType.KPROBE
+_WITH_TARGET = (ProgramType.TRACING, ProgramType.LSM)
 # u8 opcode, u8 registers, s16 off, s32 imm
 _INSN = struct.Struct("=BBhi")
+
+
+class _Ready(NamedTuple):
+    """A program before it is loaded.
+
+    Attributes:
+        spec: its blueprint.
+        target: what it is loaded for.
+        wanted: what BPF_PROG_LOAD has to be told about that.
+        fixups: its CO-RE relocations, solved.
+        code: relocated, with maps and externs written into it.
+        fd_array: descriptors of BTF objects of modules, for `code`.
+        request: what the kernel is asked; None: what that is may change until it is asked.
+    """
+
+    spec: ProgramSpec
+    target: AttachTarget | None
+    wanted: Mapping[str, int]
+    fixups: tuple[core.Fixup, ...]
+    code: bytes = b""
+    fd_array: tuple[int, ...] = ()
+    request: sys.ProgRequest | None = None
 
 
 class ProgramLoader:
@@ -109,65 +136,99 @@ class ProgramLoader:
         self._contexts.close()
         self._modules.close()
 
-    def load(self, spec: ProgramSpec) -> Program:
-        """Load one program.
+    def load(self, specs: Iterable[tuple[str, ProgramSpec]], into: dict[str, Program]) -> None:
+        """Load programs, in their order.
+
+        Python's part of the work is done for many programs before the first is loaded: after each visit to the verifier
+        the processor has forgotten what Python was about, and learning it anew takes a twentieth of a load's time. Not
+        so for programs that need modules, which come and go, or externs, which may have to be written in another way.
+
+        Args:
+            specs: their names in the collection, and blueprints.
+            into: gets each program, by that name, as soon as it is loaded; the caller closes them.
 
         Raises:
-            InputError: the blueprint has values of wrong types.
-            TargetNotFoundError, AmbiguousTargetError: what it attaches to; also if the module that has it went away
-                meanwhile.
+            InputError: a blueprint has values of wrong types.
+            TargetNotFoundError, AmbiguousTargetError: what a program attaches to; also if the module that has it went
+                away meanwhile.
             ExternError: a module that has a function or variable of it went away meanwhile.
-            InputError: the blueprint has values of wrong types.
-            TargetNotFoundError, AmbiguousTargetError: what it attaches to.
             RelocationError: a CO-RE relocation that cannot be carried out.
-            VerifierError: the verifier refused it.
+            VerifierError: the verifier refused a program.
             KernelError: the kernel refused it otherwise.
             UnsupportedError: it needs what this library or machine does not do.
         """
+        waiting: dict[str, _Ready] = {}
+        for name, spec in specs:
+            try:
+                ready = self._prepare(spec)
+            except EbpfError:
+                self._modules.set_aside()
+                self._load_waiting(waiting, into)  # what is wrong with an earlier one is said first
+                raise
+            if ready.request is None:
+                used = self._modules.set_aside()
+                self._load_waiting(waiting, into)
+                self._modules.take_back(used)
+                into[name] = self._load_ready(ready)
+            else:
+                waiting[name] = ready
+        self._load_waiting(waiting, into)
+
+    def _load_waiting(self, waiting: dict[str, _Ready], into: dict[str, Program]) -> None:
+        for name, ready in waiting.items():
+            into[name] = self._load_ready(ready)
+        waiting.clear()
+
+    def _prepare(self, spec: ProgramSpec) -> _Ready:
+        """Everything that comes before the kernel is asked to load a program."""
         check_program(spec)
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
                 f"program {spec.name}: {spec.byte_order}-endian code cannot be loaded"
                 f" on this {_sys.byteorder}-endian machine"
             )
-        if spec.type == ProgramType.UNSPEC:
+        if spec.type == _UNSPEC:
             raise UnsupportedError(
                 f"program {spec.name}: section {spec.section!r} does not say what type of program it is; set spec.type"
             )
         self._modules.begin()
         target, wanted = self._find_target(spec)
-        fixups = self._relocate(spec, target)
+        ready = self._with_code(_Ready(spec, target, wanted, self._relocate(spec, target)))
+        if self._modules.in_use or any(each.kind is _UNRESOLVED for each in spec.references):
+            return ready
+        return ready._replace(request=sys.prog_request(**self._arguments(ready, spec, self._types), **self._log))
+
+    def _with_code(self, ready: _Ready) -> _Ready:
+        spec = ready.spec
+        code = bytearray(core.patch(spec.code, ready.fixups, spec.byte_order) if ready.fixups else spec.code)
+        module_fds = self._refer(spec, code)
+        fd_array = (0, *module_fds.values()) if module_fds else ()
+        return ready._replace(code=bytes(code), fd_array=fd_array, request=None)
+
+    def _load_ready(self, ready: _Ready) -> Program:
         try:
-            fd, log = self._load_known(spec, wanted, fixups)
+            fd, log = self._load_known(ready)
         except KernelError as error:
+            spec, target = ready.spec, ready.target
             blamed = self._modules.blame(error)
             if blamed is not None:
                 raise self._gone(spec, target, *blamed) from error
             if target is not None and targetverdict.is_of_target(error, target):
                 error.hint = targetverdict.verdict(spec, target, self._cache) or error.hint
             raise
+        target = ready.target
         if target is not None and self._cache.directory != target.directory:
             target = attrs.evolve(target, directory=self._cache.directory)
-        return Program(fd, spec, target, fixups, log, wanted["expected_attach_type"])
+        return Program(fd, ready.spec, target, ready.fixups, log, ready.wanted["expected_attach_type"])
 
-    def _load_known(
-        self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]
-    ) -> tuple[sys.Fd, str]:
+    def _load_known(self, ready: _Ready) -> tuple[sys.Fd, str]:
         try:
-            return self._load_patched(spec, wanted, fixups)
+            return self._contexts.load(ready.spec, partial(self._load, ready))
         except VerifierError as refusal:
             if not self._externs.are_refused(refusal):
                 raise
-            return self._load_patched(spec, wanted, fixups)
-
-    def _load_patched(
-        self, spec: ProgramSpec, wanted: Mapping[str, int], fixups: tuple[core.Fixup, ...]
-    ) -> tuple[sys.Fd, str]:
-        code = bytearray(core.patch(spec.code, fixups, spec.byte_order))
-        module_fds = self._refer(spec, code)
-        return self._contexts.load(
-            spec, lambda form, types: self._load(form, types, bytes(code), wanted, module_fds, fixups)
-        )
+            again = self._with_code(ready)
+            return self._contexts.load(ready.spec, partial(self._load, again))
 
     def _gone(self, spec: ProgramSpec, target: AttachTarget | None, module: str, why: str) -> EbpfError:
         """The error for a module that came or went."""
@@ -178,25 +239,25 @@ class ProgramLoader:
                 module=module,
                 searched=(module,),
             )
-        names = [each.name for each in spec.references if each.kind is ReferenceKind.UNRESOLVED]
+        names = [each.name for each in spec.references if each.kind is _UNRESOLVED]
         name = next((each for each in names if (found := self._externs.in_module(each)) and found.module == module), "")
         return ExternError(f"program {spec.name}: kernel symbol {name!r}: {why}", name=name)
 
     def _find_target(self, spec: ProgramSpec) -> tuple[AttachTarget | None, dict[str, int]]:
         """What the program is loaded for, and what BPF_PROG_LOAD has to be told about it."""
         expected = int(spec.attach_type or 0)
-        if spec.type == ProgramType.EXT or spec.attach_target is not None:
+        if spec.type == _EXT or spec.attach_target is not None:
             found, fd = find_in_program(spec)
             return found, {
                 "expected_attach_type": expected,
                 "attach_btf_id": found.type_id,
                 "attach_prog_fd": fd,
             }
-        if spec.type == ProgramType.STRUCT_OPS:
+        if spec.type == _STRUCT_OPS:
             operations, number = structops.program_target(self._cache, spec)
             target = AttachTarget(spec.attach_to, operations.type_id, operations.module, operations.incarnation)
             return target, {"expected_attach_type": number, **self._in_kernel(spec, target)}
-        if spec.type in (ProgramType.TRACING, ProgramType.LSM) and needs_target(spec.attach_type):
+        if spec.type in _WITH_TARGET and needs_target(spec.attach_type):
             assert spec.attach_type is not None
             target = find_target(self._cache, spec.attach_type, spec.attach_to, spec.attach_module, quick=self._quick)
             return target, {"expected_attach_type": expected, **self._in_kernel(spec, target)}
@@ -208,7 +269,7 @@ class ProgramLoader:
                     f"program {spec.name}: {error}", name=spec.attach_to, module=spec.attach_module
                 ) from None
             return None, {"expected_attach_type": expected, "attach_btf_obj_fd": module_fd}
-        if not expected and spec.type == ProgramType.KPROBE and _is_static_probe(spec.section):
+        if not expected and spec.type == _KPROBE and _is_static_probe(spec.section):
             expected = _static_probe_type()
         return None, {"expected_attach_type": expected}
 
@@ -257,7 +318,9 @@ class ProgramLoader:
         Returns:
             Descriptors of the modules' BTF objects, in the order of ``fd_array`` from index 1.
         """
-        unresolved = [each for each in spec.references if each.kind is ReferenceKind.UNRESOLVED]
+        if not spec.references:
+            return {}
+        unresolved = [each for each in spec.references if each.kind is _UNRESOLVED]
         for reference in unresolved:
             if reference.name not in self._externs:
                 raise UnsupportedError(
@@ -265,12 +328,12 @@ class ProgramLoader:
                     " neither defines nor declares as __ksym or __kconfig",
                     feature="undefined symbols",
                 )
-        module_fds = self._fds_of_externs(spec, {reference.name for reference in unresolved})
+        module_fds = self._fds_of_externs(spec, {each.name for each in unresolved}) if unresolved else {}
         map_fds = self._map_fds
         for reference in spec.references:
-            if reference.kind is ReferenceKind.UNRESOLVED:
+            if reference.kind is _UNRESOLVED:
                 self._externs.write(code, reference.insn, reference.name, maps=map_fds, module_fds=module_fds)
-            elif reference.kind is not ReferenceKind.FUNCTION:
+            elif reference.kind is not _FUNCTION:
                 fd = map_fds.get(reference.name)
                 blueprint = self._blueprints.get(reference.name) if fd is None else None
                 if blueprint is not None and not blueprint.autocreate:
@@ -278,7 +341,7 @@ class ProgramLoader:
                     continue
                 if fd is None:
                     raise InputError(f"program {spec.name} refers to map {reference.name!r}, which is not there")
-                value = reference.kind is ReferenceKind.MAP_VALUE
+                value = reference.kind is _MAP_VALUE
                 _put_map(code, reference.insn * 8, fd, reference.offset if value else None)
         return module_fds
 
@@ -294,49 +357,63 @@ class ProgramLoader:
                     raise ExternError(f"program {spec.name}: kernel symbol {name!r}: {error}", name=name) from error
         return dict(sorted(fds.items()))
 
-    def _load(
-        self,
-        spec: ProgramSpec,
-        types: ObjectTypes | None,
-        code: bytes,
-        wanted: Mapping[str, int],
-        module_fds: Mapping[str, int],
-        fixups: tuple[core.Fixup, ...],
-    ) -> tuple[sys.Fd, str]:
-        """Load the code: without a log unless one is asked for, and after a refusal once more with one."""
+    def _arguments(self, ready: _Ready, form: ProgramSpec, types: ObjectTypes | None) -> dict[str, Any]:
+        """What BPF_PROG_LOAD is told, but for the log."""
         arguments: dict[str, Any] = {
-            "type": spec.type,
-            "insns": olderhelpers.with_older(code) if self._older_helpers else code,
-            "license": spec.license,
-            "name": spec.name,
-            "flags": spec.flags,
-            "fd_array": (0, *module_fds.values()) if module_fds else (),
+            "type": form.type,
+            "insns": olderhelpers.with_older(ready.code) if self._older_helpers else ready.code,
+            "license": form.license,
+            "name": form.name,
+            "flags": form.flags,
+            "fd_array": ready.fd_array,
             "token_fd": self._token_fd,
-            **wanted,
+            **ready.wanted,
         }
-        if types is not None and spec.func_infos:
+        if types is not None and form.func_infos:
             arguments["prog_btf_fd"] = types.handle.fileno()
-            arguments["func_info"] = _records(spec, "func_infos", 2)
-            arguments["line_info"] = _records(spec, "line_infos", 4)
+            arguments["func_info"] = _records(form, "func_infos", 2)
+            arguments["line_info"] = _records(form, "line_infos", 4)
+        return arguments
+
+    @cached_property
+    def _log(self) -> dict[str, Any]:
+        """The log of a first attempt: none, unless one is asked for."""
+        level = self._options.log_level
+        return {"log_level": level, "log_size": self._options.log_size if level else 0}
+
+    def _load(self, ready: _Ready, form: ProgramSpec, types: ObjectTypes | None) -> tuple[sys.Fd, str]:
+        """Load the code: without a log unless one is asked for, and after a refusal once more with one.
+
+        Args:
+            ready: the program.
+            form: its blueprint, maybe with another function information.
+            types: the BTF object that goes with that.
+        """
         asked = self._options.log_level
         level, size = asked, self._options.log_size
         again = False
+        request = ready.request
+        if form is not ready.spec or self._older_helpers:  # as an earlier program has shown
+            request = None
         while True:
             try:
-                fd, log = sys.prog_load(**arguments, log_level=level, log_size=size if level else 0)
+                if request is None:
+                    arguments = self._arguments(ready, form, types)
+                    request = sys.prog_request(**arguments, log_level=level, log_size=size if level else 0)
+                fd, log = request.send()
             except KernelError as error:
+                request = None
                 if error.errno == errno.ENOSPC and level and size < _MAX_LOG:
                     size = min(_MAX_LOG, max(error.log_true_size, size * 2, _LOG_AFTER_REFUSAL))
                 elif not self._older_helpers and olderhelpers.lacks_newer(error.log):
                     self._older_helpers = True  # of all programs that follow
-                    arguments["insns"] = olderhelpers.with_older(code)
                     level, size = asked, self._options.log_size
                 elif not level and error.errno != errno.EPERM:
                     level, size = 1, max(size, _LOG_AFTER_REFUSAL)
                 elif not again and self._modules.may_have_become_live(error):
                     again = True
                 else:
-                    raise self._refused(spec, error, fixups) from None
+                    raise self._refused(form, error, ready.fixups) from None
             else:
                 return fd, log if asked else ""
 
@@ -383,6 +460,8 @@ def _static_probe_type() -> int:
 def _records(spec: ProgramSpec, field: str, columns: int) -> sys.Records:
     """A table beside the code, as the kernel reads it."""
     rows = getattr(spec, field)
+    if isinstance(rows, Rows) and rows.width == columns:
+        return sys.Records(rows.words.tobytes(), 4 * columns)
     try:
         packed = array("I", chain.from_iterable(rows))
         if len(packed) == columns * len(rows):

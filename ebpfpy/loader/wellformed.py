@@ -7,6 +7,7 @@ that meets the value makes of it.
 from __future__ import annotations
 
 import os
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm, btf, core
@@ -121,7 +122,7 @@ def check_program(spec: ProgramSpec) -> None:
     ):
         raise InputError(f"{where}: attach_target is {target!r:.60}, not (PROGRAM, FUNCTION)")
     _check_tables(spec, where)
-    last = max((reference.insn for reference in spec.references), default=-1)
+    last = max([reference.insn for reference in spec.references], default=-1)
     if last >= count:
         raise InputError(f"{where}: a reference of instruction {last}, but code has {count}; change `references`, too")
 
@@ -146,6 +147,8 @@ def _check_tables(spec: ProgramSpec, where: str) -> None:
 
 
 def _check(spec: Any, fields: Mapping[str, tuple[type, ...]], where: str) -> None:
+    if all(map(isinstance, map(getattr, repeat(spec), fields), fields.values())):
+        return
     for field, types in fields.items():
         value = getattr(spec, field)
         if not isinstance(value, types):

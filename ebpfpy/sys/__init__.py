@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         prog_line_infos,
         token_create,
     )
-    from .programs import Records, RunResult, prog_bind_map, prog_load, prog_test_run
+    from .programs import ProgRequest, Records, RunResult, prog_bind_map, prog_load, prog_request, prog_test_run
 
 __all__ = [
     "AttachFlags",
@@ -91,6 +91,7 @@ __all__ = [
     "PerfEventKind",
     "PerfEventOptions",
     "ProgInfo",
+    "ProgRequest",
     "ProgramFlags",
     "ProgramType",
     "Records",
@@ -141,6 +142,7 @@ __all__ = [
     "prog_line_infos",
     "prog_load",
     "prog_query",
+    "prog_request",
     "prog_test_run",
     "raw_tracepoint_open",
     "read_config",

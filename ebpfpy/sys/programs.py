@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import sys
 from ctypes import addressof, c_char
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 from ebpfpy.errors import InputError
 
@@ -24,9 +24,10 @@ from .maps import object_name
 from .memlock import without_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 INSN_SIZE = 8
+P = ParamSpec("P")
 
 
 class Records(NamedTuple):
@@ -54,7 +55,37 @@ def _log_room(size: int) -> mmap.mmap:
         raise InputError(f"there is no room for a log of {size} bytes: {error}") from None
 
 
-def prog_load(
+class ProgRequest(NamedTuple):
+    """A program as the kernel is asked to load it, ready to be sent.
+
+    Attributes:
+        attr: the attributes of BPF_PROG_LOAD.
+        log: room for the verifier's log; None without.
+        subject: what it is called in errors.
+    """
+
+    attr: ProgLoad
+    log: mmap.mmap | None
+    subject: str
+
+    def send(self) -> tuple[Fd, str]:
+        """Load it: the program and its log ("" without one).
+
+        Raises:
+            KernelError: the kernel refused; `log` and `log_true_size` are set. ENOSPC: the log did not fit.
+        """
+        attr, log = self.attr, self.log
+        result = without_limit(lambda: try_bpf(Command.PROG_LOAD, attr))
+        text = log_text(log[: log.find(b"\0")]) if log is not None else ""
+        if result < 0:
+            error = refusal(-result, Command.PROG_LOAD, self.subject, kind=attr.prog_type)
+            error.log = text
+            error.log_true_size = attr.log_true_size
+            raise error
+        return Fd(result, self.subject), text
+
+
+def prog_request(
     *,
     type: int,  # noqa: A002
     insns: bytes,
@@ -74,8 +105,10 @@ def prog_load(
     log_level: int = 0,
     log_size: int = 0,
     token_fd: int = 0,
-) -> tuple[Fd, str]:
-    """Load a program (BPF_PROG_LOAD; CAP_BPF, and CAP_PERFMON or CAP_NET_ADMIN as the type says).
+) -> ProgRequest:
+    """What `prog_load` asks of the kernel: who loads many programs puts all requests together before the first is sent.
+
+    While the kernel verifies a program, the processor forgets what Python was about; it learns it once, not for each.
 
     Args:
         type: a `ProgramType`.
@@ -97,12 +130,8 @@ def prog_load(
         log_size: bytes of log at most; 0 means no log, whatever the level.
         token_fd: descriptor of a BPF token that stands in for capabilities, or 0 (6.9).
 
-    Returns:
-        The program and its log ("" without one).
-
     Raises:
         InputError: the code is no whole number of instructions.
-        KernelError: the kernel refused; `log` and `log_true_size` are set. ENOSPC: the log did not fit.
     """
     count, rest = divmod(len(insns), INSN_SIZE)
     if rest:
@@ -110,26 +139,30 @@ def prog_load(
     if attach_btf_obj_fd and attach_prog_fd:
         raise InputError(f"program {name}: attaches to a program or to a module's function, not to both")
     log = _log_room(log_size) if log_level and log_size else None
-    array = b"".join(fd.to_bytes(4, sys.byteorder, signed=True) for fd in fd_array)
-    attr = ProgLoad(
+    attr = ProgLoad(  # what is left out is 0
         prog_type=type,
         insn_cnt=count,
         insns=insns,
         license=license.encode() + b"\0",
-        log_level=log_level if log is not None else 0,
-        log_size=log_size if log is not None else 0,
-        log_buf=addressof(c_char.from_buffer(log)) if log is not None else None,
-        kern_version=kern_version,
-        prog_flags=flags | (ProgramFlags.TOKEN_FD if token_fd else 0),
-        prog_token_fd=token_fd,
+        prog_flags=flags,
         prog_name=object_name(name),
-        prog_ifindex=ifindex,
         expected_attach_type=expected_attach_type,
         prog_btf_fd=prog_btf_fd,
         attach_btf_id=attach_btf_id,
         attach_prog_fd=attach_prog_fd or attach_btf_obj_fd,
-        fd_array=array or None,
     )
+    if log is not None:
+        attr.log_level = log_level
+        attr.log_size = log_size
+        attr.log_buf = addressof(c_char.from_buffer(log))
+    if token_fd:
+        attr.prog_flags = flags | ProgramFlags.TOKEN_FD
+        attr.prog_token_fd = token_fd
+    if fd_array:
+        attr.fd_array = b"".join(fd.to_bytes(4, sys.byteorder, signed=True) for fd in fd_array)
+    if kern_version or ifindex:
+        attr.kern_version = kern_version
+        attr.prog_ifindex = ifindex
     if func_info is not None and func_info.data:
         attr.func_info = func_info.data
         attr.func_info_rec_size = func_info.record_size
@@ -138,15 +171,30 @@ def prog_load(
         attr.line_info = line_info.data
         attr.line_info_rec_size = line_info.record_size
         attr.line_info_cnt = len(line_info.data) // line_info.record_size
-    subject = f"program {name}"
-    result = without_limit(lambda: try_bpf(Command.PROG_LOAD, attr))
-    text = log_text(log[: log.find(b"\0")]) if log is not None else ""
-    if result < 0:
-        error = refusal(-result, Command.PROG_LOAD, subject, kind=type)
-        error.log = text
-        error.log_true_size = attr.log_true_size
-        raise error
-    return Fd(result, subject), text
+    return ProgRequest(attr, log, f"program {name}")
+
+
+def _sent(request: Callable[P, ProgRequest]) -> Callable[P, tuple[Fd, str]]:
+    def prog_load(*args: P.args, **arguments: P.kwargs) -> tuple[Fd, str]:
+        """Load a program (BPF_PROG_LOAD; CAP_BPF, and CAP_PERFMON or CAP_NET_ADMIN as the type says).
+
+        Args:
+            *args: none.
+            **arguments: those of `prog_request`.
+
+        Returns:
+            The program and its log ("" without one).
+
+        Raises:
+            InputError: the code is no whole number of instructions.
+            KernelError: the kernel refused; `log` and `log_true_size` are set. ENOSPC: the log did not fit.
+        """
+        return request(*args, **arguments).send()
+
+    return prog_load
+
+
+prog_load = _sent(prog_request)
 
 
 class RunResult(NamedTuple):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 import ebpfpy
-from ebpfpy import sys
 from ebpfpy.errors import VerifierError
+from ebpfpy.sys import Command, programs
 from tests.kernel.blueprints import TESTDATA, path_of
 
 
@@ -41,13 +41,14 @@ def test_a_refusal_says_reason_and_line_first_and_keeps_the_whole_log(program, t
 
 def test_a_long_log_comes_whole_with_one_more_call(monkeypatch):
     calls = []
-    really = sys.prog_load
+    really = programs.try_bpf
 
-    def counted(**arguments):
-        calls.append(arguments["log_size"])
-        return really(**arguments)
+    def counted(command, attr):
+        if command == Command.PROG_LOAD:
+            calls.append(attr.log_size)
+        return really(command, attr)
 
-    monkeypatch.setattr(sys, "prog_load", counted)
+    monkeypatch.setattr(programs, "try_bpf", counted)
     error = refusal("long_log")
     assert len(error.log) > 1 << 16
     assert calls[0] == 0
