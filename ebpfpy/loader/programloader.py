@@ -40,7 +40,7 @@ from .target import AttachTarget, find_target, needs_target
 from .wellformed import check_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from ebpfpy import btf
     from ebpfpy.btf.loadedmodules import Incarnation

@@ -131,7 +131,7 @@ def _check_tables(spec: ProgramSpec, where: str) -> None:
     """What lies beside the code: of what each table consists. Rows of numbers are looked at when they are packed."""
     for field, kind in (("references", Reference), ("relocations", core.Relocation)):
         rows = getattr(spec, field)
-        if not isinstance(rows, (tuple, list)) or not all(isinstance(row, kind) for row in rows):
+        if not isinstance(rows, (tuple, list)) or not all(map(isinstance, rows, repeat(kind))):
             raise InputError(f"{where}: {field} is {rows!r:.60}, not a tuple of {kind.__name__}")
     for relocation in spec.relocations:
         if not (
