@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ebpfpy import asm, sys
-from ebpfpy.errors import KernelError
+from ebpfpy.errors import EbpfError
 from ebpfpy.features.asking import RETURN_0, verdict
 from ebpfpy.sys import MapType, ProgramType
 from ebpfpy.sys.rights import locked_memory, raises_limits
@@ -34,7 +34,7 @@ def over_the_limit(what: str) -> str | None:
             sys.map_create(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="probe").close()
         elif verdict(ProgramType.SOCKET_FILTER, RETURN_0) is not None:
             return None
-    except KernelError:
+    except EbpfError:
         return None
     return (
         f"{what} does not fit into the limit of locked memory ({limit} bytes for all maps and programs of the user),"

@@ -182,24 +182,7 @@ def require_module_tracing():
     require(no_fentry())
 
 
-_OBJECTS = {
-    "subprogs": ("loop", "5.17"),
-    "core_kinds": ("get_current_task_btf", "5.11"),
-    "core_linked": ("get_current_task_btf", "5.11"),
-    "core_verdict": ("get_current_task_btf", "5.11"),
-}
-"""Objects that call a helper which not every kernel here has."""
-
-
-def require_bloom_filters():
-    """The test loads maps.bpf.o with all of its maps."""
-    support = ebpf_features.have_map_type(sys.MapType.BLOOM_FILTER)
-    since("5.16", None if support else f"this kernel has no {support.feature}")
-
-
-def require_object(name):
-    """The test loads an object of testdata whole."""
-    helper, version = _OBJECTS.get(name.partition(".")[0].partition("-")[0], (None, None))
-    if helper is not None:
-        support = ebpf_features.have_helper(sys.ProgramType.RAW_TRACEPOINT, helper)
-        since(version, None if support else f"this kernel has no {support.feature}")
+def require_map_type(kind):
+    """The test makes a map of that type."""
+    support = ebpf_features.have_map_type(kind)
+    since(support.minimum, None if support else f"this kernel has no {support.feature}")

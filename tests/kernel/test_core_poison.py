@@ -5,8 +5,8 @@ import pytest
 import ebpfpy
 from ebpfpy import core
 from ebpfpy.errors import VerifierError
-from tests.kernel import features
 from tests.kernel.blueprints import path_of
+from tests.kernel.needs import require_object
 
 REFUSED = {
     "refused_member": ("byte_off", "struct task_struct___typo.tgidd (0:0 @ offset 0)", "no member 'tgidd'", "tgid"),
@@ -23,7 +23,7 @@ REFUSED = {
 @pytest.mark.parametrize("program", REFUSED)
 def test_a_refused_program_names_the_relocation_its_reason_and_what_resembles_it(program, name, cache):
     if program.endswith("load"):
-        features.require_object(name)
+        require_object(name)
     kind, asked, why, near = REFUSED[program]
     spec = ebpfpy.load_collection_spec(path_of(name))
     spec.programs = {program: spec.programs[program]}
@@ -43,7 +43,7 @@ def test_a_refused_program_names_the_relocation_its_reason_and_what_resembles_it
 
 def test_the_poison_that_is_never_reached_is_accepted(cache):
     """core_kinds asks whether a member exists before it reads it: the instructions that read it are poisoned."""
-    features.require_object("core_kinds.bpf.o")
+    require_object("core_kinds.bpf.o")
     spec = ebpfpy.load_collection_spec(path_of("core_kinds.bpf.o"))
     with ebpfpy.Collection(spec, ebpfpy.CollectionOptions(cache=cache)) as collection:
         poisoned = [f for program in collection.programs.values() for f in program.fixups if f.poisoned]

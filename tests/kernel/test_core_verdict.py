@@ -16,8 +16,8 @@ import pytest
 import ebpfpy
 from ebpfpy import btf
 from tests.differential import libbpf
-from tests.kernel import features
 from tests.kernel.blueprints import path_of
+from tests.kernel.needs import require_object
 
 OBJECTS = ["core_verdict-clang14-el.o", "core_verdict-clang19-el.o", "core_verdict.bpf.o", "core_linked.bpf.o"]
 NO, YES = 1000, 1001
@@ -151,7 +151,7 @@ def expected(kernel, types, pid, ppid):
 
 def load(name, cache):
     """The collection, without the programs of core_kinds that core_linked has besides."""
-    features.require_object(name)
+    require_object(name)
     spec = ebpfpy.load_collection_spec(path_of(name))
     for program in [each for each in spec.programs if each.startswith("core_")]:
         del spec.programs[program]
@@ -205,7 +205,7 @@ def test_a_bitfield_reads_as_the_kernel_has_set_it(cache):
 @pytest.mark.skipif(libbpf.why_not() is not None, reason=str(libbpf.why_not()))
 @pytest.mark.parametrize("name", ["core_verdict-clang14-el.o", "core_verdict-clang19-el.o", "core_verdict.bpf.o"])
 def test_libbpf_loads_the_same_file_and_its_programs_return_the_same(name, cache):
-    features.require_object(name)
+    require_object(name)
     done = subprocess.run(
         [python.executable, "-m", "tests.kernel.libbpf_verdicts", path_of(name)],
         capture_output=True, text=True, check=False, timeout=60, cwd=Path(__file__).parents[2],

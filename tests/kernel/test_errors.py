@@ -23,8 +23,8 @@ from ebpfpy.errors import (
     kernel_error,
 )
 from ebpfpy.loader.lacking import unnamed_reason
-from tests.kernel import features as machine
 from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of
+from tests.kernel.needs import require_object
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_poisoned_relocation_in_a_subprogram_is_found_too(older_types):
 
 
 def test_a_poisoned_relocation_that_is_never_reached_does_no_harm():
-    machine.require_object("core_kinds.bpf.o")
+    require_object("core_kinds.bpf.o")
     with ebpfpy.load_collection(path_of("core_kinds.bpf.o")) as collection:
         poisoned = [fixup for program in collection.programs.values() for fixup in program.fixups if fixup.poisoned]
     assert {fixup.kind for fixup in poisoned} >= {core.RelocationKind.BYTE_OFF}

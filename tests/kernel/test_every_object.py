@@ -4,19 +4,17 @@ Whether the kernel has what an object needs is asked of the kernel here; what th
 the table. No version of a kernel decides anything.
 """
 
-import sys as python
 from fnmatch import fnmatch
 
 import pytest
 
 import ebpfpy
-from ebpfpy import asm, core, features, sys
-from ebpfpy.btf.kinds import Kind
-from ebpfpy.errors import EbpfError, KernelError
-from ebpfpy.sys import AttachType, MapType, ProgramFlags, ProgramType
+from ebpfpy import core
+from ebpfpy.errors import EbpfError
 from tests.kernel import expectations, modules
 from tests.kernel import features as machine
 from tests.kernel.blueprints import TESTDATA
+from tests.kernel.needs import has
 
 USED = sorted(
     {name for table in expectations.tables().values() for each in table.values() for name in each.get("modules", ())}
@@ -38,52 +36,6 @@ def all_modules():
 def kernel_types(cache, all_modules):
     """The types of the kernel and of its modules."""
     return [cache.kernel(), *cache.modules()]
-
-
-def sleeps_in_uprobes():
-    code = asm.encode([asm.mov_imm(0, 0), asm.exit_()], python.byteorder)
-    try:
-        sys.prog_load(type=ProgramType.KPROBE, insns=code, license="GPL", flags=ProgramFlags.SLEEPABLE)[0].close()
-    except KernelError:
-        return False
-    return True
-
-
-def has(feature, types):
-    """Whether the running kernel has a feature of the tables."""
-    kernel = types[0]
-    kind, _, name = feature.rpartition(" ")
-    match kind:
-        case "helper":
-            return bool(kernel.string_offsets(name.replace("bpf_", "BPF_FUNC_", 1).encode()))
-        case "function":
-            return bool(kernel.ids_by_name(name.encode(), (Kind.FUNC,)))
-        case "map type":
-            return bool(features.have_map_type(MapType[name]))
-        case "program type":
-            return bool(features.have_program_type(ProgramType[name]))
-        case "attach type":
-            return bool(features.have_attach_type(AttachType[name]))
-        case "program flag":
-            return bool(features.have_program_flag(ProgramFlags[name]))
-    match feature:
-        case "types of modules":
-            return machine.no_module_types() is None
-        case "variables in the kernel's types":
-            return bool(kernel.ids_by_name(b"bpf_prog_active", (Kind.VAR,)))
-        case "functions as arguments":
-            return bool(kernel.string_offsets(b"BPF_FUNC_for_each_map_elem"))  # the first that takes one
-        case "links of struct_ops":
-            return bool(kernel.string_offsets(b"BPF_STRUCT_OPS"))  # the attach type
-        case "argument prev_state of sched_switch":
-            return machine.no_prev_state() is None
-        case "structs as arguments":
-            return machine.no_structs_as_arguments() is None
-        case "structures of modules":
-            return any(each.ids_by_name(b"bpf_struct_ops_ebpfpy_demo_ops", (Kind.STRUCT,)) for each in types[1:])
-        case "sleepable uprobes":
-            return sleeps_in_uprobes()
-    raise LookupError(f"no test knows the feature {feature!r}")
 
 
 def lacks(needs, types, program=None):

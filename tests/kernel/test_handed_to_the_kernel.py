@@ -25,6 +25,7 @@ from tests.kernel.conformance import unless_missing
 from tests.kernel.explained import NEWER_SECTIONS, ONLY_OURS, unexplained
 from tests.kernel.kernel_view import Viewer
 from tests.kernel.libbpf_peer import LibbpfError, Peer
+from tests.kernel.needs import require_object
 from tests.vm.tools import SetupError
 
 OBJECTS = sorted(
@@ -291,7 +292,7 @@ def pinning(cache, directory):
 
 
 def test_a_map_that_libbpf_has_pinned_is_taken_and_the_other_way_round(cache, directory, libbpf):
-    features.require_bloom_filters()
+    require_object("maps.bpf.o")
     with libbpf.load(path_of("maps.bpf.o"), pin_root=directory) as theirs:
         number = sys.map_info(theirs.maps["pinned"]).id
     with ebpfpy.load_collection(path_of("maps.bpf.o"), pinning(cache, directory)) as ours:

@@ -16,9 +16,9 @@ from ebpfpy.errors import (
     InputError,
     TargetNotFoundError,
 )
-from ebpfpy.features import have_map_type
 from tests.kernel import expectations, features, modules, triggers
 from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of, read_events
+from tests.kernel.needs import require_object, require_programs, without_missing_maps
 
 WHOLE = [
     "core_kinds",
@@ -49,12 +49,6 @@ def modules_are_unloaded_afterwards():
         yield
 
 
-def leave_out_missing_maps(spec):
-    """Bloom filters are not in every kernel (5.16)."""
-    if not have_map_type(sys.MapType.BLOOM_FILTER):
-        del spec.maps["bloom"]
-
-
 # --- every object -------------------------------------------------------------------------------------
 
 
@@ -63,10 +57,8 @@ def test_an_object_of_testdata_loads_and_attaches(name, options, cache):
     for module in expectations.entry_of(name).get("modules", ()):
         features.require_module_tracing()
         modules.load(module)
-    features.require_object(name)
-    spec = ebpfpy.load_collection_spec(path_of(name))
-    if name.startswith("maps"):
-        leave_out_missing_maps(spec)
+    require_programs(name)
+    spec = without_missing_maps(name)
     if name == "core_many.bpf.o":  # made for one kernel: elsewhere some of its fields have no answer
         lacking = {f.relocation.function for f in spec.relocate([cache.kernel()]).poisoned}
         for program in lacking:
@@ -103,7 +95,7 @@ def test_the_demo_prints_the_execution_of_a_program(name, options):
 
 @pytest.mark.parametrize("name", ["core_kinds-clang14-el.o", "core_kinds-clang19-el.o", "core_kinds.bpf.o"])
 def test_the_kernel_runs_relocated_code_with_the_answers_of_its_own_types(name, options, cache):
-    features.require_object(name)
+    require_object(name)
     task = cache.kernel().type_by_name("task_struct", btf.Struct)
     offset = {member.name: member.offset_bits // 8 for member in task.members}
     spec = ebpfpy.load_collection_spec(path_of(name))
@@ -133,7 +125,7 @@ def test_the_kernel_runs_relocated_code_with_the_answers_of_its_own_types(name, 
 
 @pytest.mark.parametrize("name", ["subprogs-clang14-el.o", "subprogs-clang19-el.o", "subprogs.bpf.o"])
 def test_subprograms_and_callbacks_give_their_results(name, options):
-    features.require_object(name)
+    require_object(name)
     with ebpfpy.load_collection(path_of(name), options) as collection:
         with ExitStack() as stack:
             for program in collection.programs.values():
@@ -149,7 +141,7 @@ def test_subprograms_and_callbacks_give_their_results(name, options):
 
 
 def test_a_program_in_a_section_with_a_question_mark_is_left_out_until_it_is_asked_for(options):
-    features.require_object("subprogs.bpf.o")
+    require_object("subprogs.bpf.o")
     spec = ebpfpy.load_collection_spec(path_of("subprogs.bpf.o"))
     with ebpfpy.Collection(spec, options) as collection:
         assert "recursive" not in collection.programs
@@ -159,7 +151,7 @@ def test_a_program_in_a_section_with_a_question_mark_is_left_out_until_it_is_ask
 
 
 def test_function_and_line_information_reach_the_kernel(options):
-    features.require_object("subprogs.bpf.o")
+    require_object("subprogs.bpf.o")
     spec = ebpfpy.load_collection_spec(path_of("subprogs.bpf.o"))
     with ebpfpy.Collection(spec, options) as collection:
         info = collection.programs["first"].info
@@ -171,8 +163,7 @@ def test_function_and_line_information_reach_the_kernel(options):
 
 
 def test_a_program_keeps_the_constants_of_its_object_also_if_it_reads_none():
-    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o"))
-    leave_out_missing_maps(spec)
+    spec = without_missing_maps("maps.bpf.o")
     with ebpfpy.Collection(spec) as collection:
         program = collection.programs["fill"]
         assert ".rodata" not in {each.name for each in program.spec.references}

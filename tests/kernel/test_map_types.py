@@ -10,7 +10,7 @@ from ebpfpy.errors import ClosedError, InputError, KernelError, UnsupportedError
 from ebpfpy.loader import create_map
 from ebpfpy.loader.objectbtf import ObjectTypes
 from ebpfpy.sys import MapFlags, MapType
-from tests.kernel.features import require_bloom_filters
+from tests.kernel.features import require_map_type
 
 PLAIN = ebpfpy.MapSpec("plain", MapType.ARRAY, 4, 4, 1)
 NO_PREALLOC = MapFlags.NO_PREALLOC
@@ -107,7 +107,7 @@ def test_a_queue_gives_the_oldest_first_and_a_stack_the_newest(kind, types):
 
 
 def test_a_bloom_filter_is_asked_for_values_and_gives_none_back(types):
-    require_bloom_filters()
+    require_map_type(MapType.BLOOM_FILTER)
     with create_map(blueprint(MapType.BLOOM_FILTER, types), types) as made:
         assert 0 not in made
         made.push(7)

@@ -13,10 +13,10 @@ import pytest
 import ebpfpy
 from ebpfpy import link, sys
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
-from ebpfpy.features import have_map_type
 from ebpfpy.loader import create_map
 from tests.kernel import features
 from tests.kernel.blueprints import ORDER, collection_of, path_of
+from tests.kernel.needs import without_missing_maps
 
 CPUS = sys.possible_cpus()
 
@@ -30,10 +30,7 @@ def maps(request):
 
 def load_maps(options=None, *, name="maps.bpf.o"):
     """The object's maps, less those of a type that this kernel does not have."""
-    spec = ebpfpy.load_collection_spec(path_of(name))
-    if not have_map_type(sys.MapType.BLOOM_FILTER):
-        del spec.maps["bloom"]
-    return ebpfpy.Collection(spec, options)
+    return ebpfpy.Collection(without_missing_maps(name), options)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import pytest
 from ebpfpy import asm, btf, link, pin, sys
 from ebpfpy.elf import MapSpec
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
-from ebpfpy.features import have_map_type
 from ebpfpy.features.maps import shape_of
 from ebpfpy.loader import Map, Program, create_map
 from ebpfpy.loader.objectbtf import ObjectTypes
@@ -240,8 +239,7 @@ def test_what_is_no_descriptor_is_refused(wrong):
 
 @pytest.mark.parametrize("kind", [MapType.INSN_ARRAY, MapType.RHASH], ids=lambda kind: kind.name)
 def test_maps_of_the_newest_types_are_opened_as_what_they_are(kind, directory):
-    support = have_map_type(kind)
-    features.since(support.minimum, None if support else f"this kernel has no {support.feature}")
+    features.require_map_type(kind)
     with create_map(MapSpec("newer", kind, **shape_of(kind)), None) as made:
         made.pin(directory / "newer")
     with pin.load(directory / "newer") as opened:

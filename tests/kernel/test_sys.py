@@ -15,6 +15,7 @@ from ebpfpy.errors import KernelError
 from ebpfpy.sys import layout
 from tests.kernel import features
 from tests.kernel.blueprints import path_of
+from tests.kernel.needs import require_object
 
 pytestmark = pytest.mark.kernel
 
@@ -383,7 +384,7 @@ def test_a_program_is_loaded_run_and_read_back():
 
 
 def test_functions_and_lines_of_a_program_are_read_back():
-    features.require_object("subprogs.bpf.o")
+    require_object("subprogs.bpf.o")
     with ebpfpy.load_collection(path_of("subprogs.bpf.o")) as collection:
         program, types = collection.programs["second"], collection.spec.types
         functions = sys.prog_func_infos(program)
