@@ -231,11 +231,15 @@ class Collection:
 
     def close(self) -> None:
         """Close all programs and maps."""
-        with ExitStack() as everything:
-            for each in self.maps.values():
-                everything.callback(each.close)
-            for program in self.programs.values():
-                everything.callback(program.close)
+        failed: BaseException | None = None
+        everything: list[Program | Map] = [*self.programs.values(), *self.maps.values()]
+        for each in everything:
+            try:
+                each.close()
+            except BaseException as error:  # the others are closed all the same
+                failed = error
+        if failed is not None:
+            raise failed
 
     def __enter__(self) -> Collection:
         return self

@@ -8,7 +8,7 @@ import sys as _sys
 from array import array
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -65,7 +65,8 @@ _WITH_TARGET = (ProgramType.TRACING, ProgramType.LSM)
 _INSN = struct.Struct("=BBhi")
 
 
-class _Ready(NamedTuple):
+@attrs.define(eq=False)
+class _Ready:
     """A program before it is loaded.
 
     Attributes:
@@ -193,17 +194,19 @@ class ProgramLoader:
             )
         self._modules.begin()
         target, wanted = self._find_target(spec)
-        ready = self._with_code(_Ready(spec, target, wanted, self._relocate(spec, target)))
-        if self._modules.in_use or any(each.kind is _UNRESOLVED for each in spec.references):
-            return ready
-        return ready._replace(request=sys.prog_request(**self._arguments(ready, spec, self._types), **self._log))
+        ready = _Ready(spec, target, wanted, self._relocate(spec, target))
+        self._write_code(ready)
+        if not self._modules.in_use and _UNRESOLVED not in [each.kind for each in spec.references]:
+            ready.request = sys.prog_request(**self._arguments(ready, spec, self._types), **self._log)
+        return ready
 
-    def _with_code(self, ready: _Ready) -> _Ready:
+    def _write_code(self, ready: _Ready) -> None:
         spec = ready.spec
         code = bytearray(core.patch(spec.code, ready.fixups, spec.byte_order) if ready.fixups else spec.code)
         module_fds = self._refer(spec, code)
-        fd_array = (0, *module_fds.values()) if module_fds else ()
-        return ready._replace(code=bytes(code), fd_array=fd_array, request=None)
+        ready.code = bytes(code)
+        ready.fd_array = (0, *module_fds.values()) if module_fds else ()
+        ready.request = None
 
     def _load_ready(self, ready: _Ready) -> Program:
         try:
@@ -227,8 +230,8 @@ class ProgramLoader:
         except VerifierError as refusal:
             if not self._externs.are_refused(refusal):
                 raise
-            again = self._with_code(ready)
-            return self._contexts.load(ready.spec, partial(self._load, again))
+            self._write_code(ready)
+            return self._contexts.load(ready.spec, partial(self._load, ready))
 
     def _gone(self, spec: ProgramSpec, target: AttachTarget | None, module: str, why: str) -> EbpfError:
         """The error for a module that came or went."""
