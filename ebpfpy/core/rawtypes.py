@@ -268,13 +268,6 @@ class RawTypes:
             raise self._truncated(record)
         return body[0], body[2]
 
-    def section(self, record: Record) -> list[tuple[int, int, int]]:
-        """The variables of a data section: type id, byte offset and size of each."""
-        words = record.body[: 3 * record.vlen].tolist()
-        if len(words) < 3 * record.vlen:
-            raise self._truncated(record)
-        return list(zip(words[0::3], words[1::3], words[2::3], strict=True))
-
     def int_word(self, record: Record) -> int:
         """The fourth word of an integer: encoding << 24 | bit offset << 16 | bits."""
         if record.at >= len(record.words):

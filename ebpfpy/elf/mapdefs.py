@@ -9,8 +9,8 @@
         __array(values, int (void *));       int (*values[])(void *);  what is in a program array
     } by_parent SEC(".maps");
 
-All but the types of keys and values is read from records (`ebpfpy.core.rawtypes`): the types that a definition is made
-of are of use to nobody else.
+All but the types of keys and values is read from the records' words: the types that a definition is made of are of use
+to nobody else.
 
 The variable's name is the map's name. Its bytes are zeros and mean nothing. A ring buffer has no keys and
 values; a value type in its definition says what its records are, and is kept as `MapSpec.value` with
@@ -24,11 +24,12 @@ map or program number 2. `MapSpec.slots` has their names.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ebpfpy import btf
-from ebpfpy.btf.kinds import Kind
-from ebpfpy.core.rawtypes import raw_types
+from ebpfpy.btf.kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, VLEN_MASK, Kind
+from ebpfpy.btf.layout import MAX_DEPTH
+from ebpfpy.errors import BtfError
 from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
 from .objectfile import BIND_LOCAL, SYMBOL_FUNC
@@ -37,13 +38,13 @@ from .spec import MapSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ebpfpy.core.rawtypes import RawTypes, Record
     from ebpfpy.errors import ElfError
 
     from .objectfile import ObjectFile, Section, Symbol
 
 # as numbers: to get at the member of an enum takes longer than what is done with it here
 _PTR, _ARRAY, _STRUCT, _VAR, _FUNC_PROTO = map(int, (Kind.PTR, Kind.ARRAY, Kind.STRUCT, Kind.VAR, Kind.FUNC_PROTO))
+_MODIFIERS = frozenset(int(kind) for kind in MODIFIERS)
 _NUMBERS = frozenset(
     {b"type", b"max_entries", b"map_flags", b"numa_node", b"key_size", b"value_size", b"pinning", b"map_extra"}
 )
@@ -55,6 +56,10 @@ _NUMA_NODE = int(MapFlags.NUMA_NODE)  # as a flag it takes microseconds
 _SLOT = 8  # bytes of a pointer
 _DESCRIPTOR = 4
 _LIMIT = 1 << 32
+
+Record: TypeAlias = tuple[int, memoryview, int]
+"""A type's kind, the words that its record lies in, and the index of the first."""
+_NOTHING: Record = (0, memoryview(b""), 0)
 
 
 def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> dict[int, MapSpec]:
@@ -74,16 +79,18 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
         datasec = types.type_by_name(".maps", btf.Datasec)
     except LookupError as error:
         raise file.error(f"BTF does not describe it: {error}", section=section) from None
-    raw = raw_types(types)
     result: dict[int, MapSpec] = {}
     places: dict[int, int] = {}  # byte offset of a map -> of the first element of its values
     ends: dict[int, int] = {}
-    for variable, offset, size in raw.section(raw.record(types.type_id(datasec))):
-        var = raw.record(variable)
-        if var.kind != _VAR:
+    words, at = types.locate(types.type_id(datasec))
+    # u32 type, u32 offset, u32 size
+    entry = iter(_entries(types, words, at))
+    for variable, offset, size in zip(entry, entry, entry, strict=True):
+        words, at = types.locate(variable)
+        if words[at + 1] >> KIND_SHIFT & KIND_MASK != _VAR:
             what = type(types.type_by_id(variable)).__name__
             raise file.error(f"BTF has a {what} where a variable belongs", section=section)
-        name = types.string(var.name_off)
+        name = types.string(words[at])
         if offset + size > section.size:
             raise file.error(
                 f"map {name} ends past the section's {section.size} bytes",
@@ -96,13 +103,15 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
                 section=section,
                 offset=offset,
             )
-        definition = raw.under(var.value)
-        if definition.kind != _STRUCT:
+        definition = _under(types, words[at + 2])
+        if definition[0] != _STRUCT:
             raise file.error(f"map {name} is no structure", section=section, offset=offset)
         result[offset] = _parse_map(file, section, types, name, definition)
-        members = raw.members(definition)
-        if b"values" in members.names:
-            places[offset] = offset + members.bits[members.names.index(b"values")] // 8
+        place = next((place for label, _, place in _members(types, definition) if label == b"values"), None)
+        if place is not None:
+            # with the flag, a bit-field's size is above the bits
+            bits = place & 0xFF_FFFF if definition[1][definition[2] + 1] & KIND_FLAG else place
+            places[offset] = offset + bits // 8
             ends[offset] = offset + size
     _fill_slots(file, section, result, places, ends)
     return result
@@ -156,24 +165,22 @@ def _parse_map(
     def fault(message: str) -> ElfError:
         return file.error(f"map {name}: {message}", section=section)
 
-    raw = raw_types(spec)
     numbers: dict[str, int] = {}
     types: dict[str, btf.Type] = {}
     element: Record | None = None
-    members = raw.members(definition)
-    for label, type_id in zip(members.names, members.types, strict=True):
+    for label, type_id, _ in _members(spec, definition):
         if label in _NUMBERS:
-            value = _number(spec, raw, type_id)
+            value = _number(spec, type_id)
             if value is None:
                 raise fault(f"{label.decode()} is not written with __uint or __ulong")
             numbers[label.decode()] = value
         elif label in _TYPES:
-            pointer = raw.under(type_id)
-            if pointer.kind != _PTR:
+            kind, words, at = _under(spec, type_id)
+            if kind != _PTR:
                 raise fault(f"{label.decode()} is not written with __type")
-            types[label.decode()] = spec.type_by_id(pointer.value)
+            types[label.decode()] = spec.type_by_id(words[at + 2])
         elif label == b"values" and not is_inner:
-            element = _element(raw, type_id)
+            element = _element(spec, type_id)
             if element is None:
                 raise fault("values is not written with __array")
         else:
@@ -187,7 +194,7 @@ def _parse_map(
         expected = _STRUCT if kind in _MAPS_OF_MAPS else _FUNC_PROTO if kind == MapType.PROG_ARRAY else None
         if expected is None:
             raise fault("values are for maps of maps and program arrays")
-        if element.kind != expected:
+        if element[0] != expected:
             raise fault(f"values of a {kind.name} are no {'maps' if expected == _STRUCT else 'functions'}")
         if expected == _STRUCT:
             inner = _parse_map(file, section, spec, f"{name}.inner", element, is_inner=True)
@@ -220,11 +227,45 @@ def _parse_map(
     )
 
 
-def _element(raw: RawTypes, values: int) -> Record | None:
+def _under(types: btf.Spec, type_id: int) -> Record:
+    """The record of what is under the typedefs and qualifiers of a type.
+
+    Raises:
+        BtfError: they form a cycle.
+    """
+    for _ in range(MAX_DEPTH):
+        if not type_id:
+            return _NOTHING
+        words, at = types.locate(type_id)
+        kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+        if kind not in _MODIFIERS:
+            return kind, words, at
+        type_id = words[at + 2]
+    raise BtfError(f"typedefs and qualifiers of type {type_id} form a cycle", source=types.name or "BTF")
+
+
+def _entries(types: btf.Spec, words: memoryview, at: int) -> list[int]:
+    """The words behind a record, three to each of its entries."""
+    count = 3 * (words[at + 1] & VLEN_MASK)
+    found = words[at + 3 : at + 3 + count].tolist()
+    if len(found) < count:
+        raise BtfError("truncated: a record runs past the end of the types", source=types.name or "BTF")
+    return found
+
+
+def _members(types: btf.Spec, structure: Record) -> list[tuple[bytes, int, int]]:
+    """Name, type and offset word of each member of a structure."""
+    _, words, at = structure
+    body = _entries(types, words, at)
+    return list(zip(types.strings_at(body[0::3]), body[1::3], body[2::3], strict=True))
+
+
+def _element(types: btf.Spec, values: int) -> Record | None:
     """What the elements of ``values`` point to."""
-    array = raw.under(values)
-    pointer = raw.under(raw.array(array)[0]) if array.kind == _ARRAY else None
-    return raw.under(pointer.value) if pointer is not None and pointer.kind == _PTR else None
+    kind, words, at = _under(types, values)
+    # an array's body: u32 element, u32 index, u32 count
+    kind, words, at = _under(types, words[at + 3]) if kind == _ARRAY else _NOTHING
+    return _under(types, words[at + 2]) if kind == _PTR else None
 
 
 def _size(
@@ -243,13 +284,14 @@ def _size(
     return size
 
 
-def _number(types: btf.Spec, raw: RawTypes, type_id: int) -> int | None:
-    record = raw.under(type_id)
-    if record.kind == _PTR:
-        array = raw.under(record.value)
-        return raw.array(array)[1] if array.kind == _ARRAY else None
-    if record.kind in _ENUMS and record.vlen == 1:
-        enum = types.type_by_id(record.type_id)
+def _number(types: btf.Spec, type_id: int) -> int | None:
+    kind, words, at = _under(types, type_id)
+    if kind == _PTR:
+        kind, words, at = _under(types, words[at + 2])
+        number: int | None = words[at + 5] if kind == _ARRAY else None
+        return number
+    if kind in _ENUMS and words[at + 1] & VLEN_MASK == 1:
+        enum = btf.resolve(types.type_by_id(type_id))
         assert isinstance(enum, btf.Enum)
         return enum.enumerators[0].value
     return None
