@@ -24,8 +24,9 @@ a `btf.Spec` from it says what is wrong with it.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ebpfpy import btf
 from ebpfpy.btf.kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind
 
 from .objectfile import (
@@ -61,7 +62,19 @@ class _Lengths(dict[int, int]):
         return length
 
 
-def fill_in(blob: bytes, file: ObjectFile) -> bytes:
+class Filled(NamedTuple):
+    """An object's BTF, filled in.
+
+    Attributes:
+        blob: the BTF.
+        sections: type ids of its data sections by name; empty where nothing could be filled in.
+    """
+
+    blob: bytes
+    sections: dict[str, list[int]]
+
+
+def fill_in(blob: bytes, file: ObjectFile) -> Filled:
     """A copy of the object's BTF with the sizes of its sections and the offsets of its variables.
 
     Args:
@@ -70,13 +83,13 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
     """
     mark = file.mark
     if len(blob) < 24:
-        return blob
+        return Filled(blob, {})
     # u16 magic, u8 version, u8 flags, u32 hdr_len, u32 type_off, u32 type_len, u32 str_off, u32 str_len
     magic, _, _, header, type_off, type_len, str_off, str_len = struct.unpack_from(mark + "HBBIIIII", blob)
     start, end = header + type_off, header + type_off + type_len
     strings, strings_end = header + str_off, header + str_off + str_len
     if magic != 0xEB9F or end > len(blob) or strings_end > len(blob):
-        return blob
+        return Filled(blob, {})
 
     def name_at(offset: int) -> str:
         stop = blob.find(b"\0", strings + offset, min(strings_end, strings + offset + MAX_NAME))
@@ -92,7 +105,8 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
     result = bytearray(blob)
     words = struct.unpack_from(f"{mark}{(end - start) // _WORD}I", blob, start)
     variables: dict[int, tuple[int, int]] = {}  # type id -> string offset of its name, where its linkage is
-    sections: list[tuple[int, int, int, int]] = []  # where, string offset, vlen, size
+    sections: list[tuple[int, str, int, int]] = []  # where, name, vlen, size
+    ids: dict[str, list[int]] = {}
     kind_of, length_of = _Kinds(), _Lengths()
     at, type_id, count = 0, 1, len(words)
     while at + 3 <= count:
@@ -100,12 +114,14 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
         info = words[at + 1]
         behind = at + length_of[info]
         if behind <= at or behind > count:
-            return blob
+            return Filled(blob, {})
         kind = kind_of[info]
         if kind == _VAR:
             variables[type_id] = words[at], start + _WORD * (at + 3)
         elif kind == _DATASEC:
-            sections.append((start + _WORD * at, words[at], info & VLEN_MASK, words[at + 2]))
+            name = name_at(words[at])
+            sections.append((start + _WORD * at, name, info & VLEN_MASK, words[at + 2]))
+            ids.setdefault(name, []).append(type_id)
         elif kind == _FUNC and hidden and info & VLEN_MASK == 1 and name_at(words[at]) in hidden:
             struct.pack_into(mark + "I", result, start + _WORD * (at + 1), info & ~VLEN_MASK)
         at = behind
@@ -114,7 +130,7 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
     entry = struct.Struct(mark + "III")
     places: dict[int, dict[str, int]] = {}  # section index -> byte offsets of its symbols
     for where, name, vlen, size in sections:
-        section = file.section(name_at(name))
+        section = file.section(name)
         if section is None:  # .kconfig and .ksyms have no section: whoever resolves them lays them out
             continue
         if size == 0:
@@ -138,4 +154,27 @@ def fill_in(blob: bytes, file: ObjectFile) -> bytes:
         rows.sort()
         for index, (offset, var, length) in enumerate(rows):
             entry.pack_into(result, where + 12 + index * 12, var, offset, length)
-    return bytes(result)
+    return Filled(bytes(result), ids)
+
+
+def remember_sections(types: btf.Spec, sections: dict[str, list[int]]) -> None:
+    """Keep with the types which of them are data sections: several are asked for, and a search takes longer."""
+    types.derived[Filled] = sections
+
+
+def section_types(types: btf.Spec, name: str) -> list[btf.Datasec]:
+    """The types of that name that describe a data section."""
+    known: dict[str, list[int]] | None = types.derived.get(Filled)
+    if known is None:
+        return [each for each in types.any_types_by_name(name) if isinstance(each, btf.Datasec)]
+    return [each for each in map(types.type_by_id, known.get(name, ())) if isinstance(each, btf.Datasec)]
+
+
+def section_type(types: btf.Spec, name: str) -> btf.Datasec:
+    """The one type that describes a data section.
+
+    Raises:
+        LookupError: there is none, or several.
+    """
+    found = section_types(types, name)
+    return found[0] if len(found) == 1 else types.type_by_name(name, btf.Datasec)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ebpfpy import btf
 
+from .datasec import section_types
 from .objectfile import BIND_WEAK, INDEX_UNDEFINED
 from .spec import ExternKind, ExternSpec
 
@@ -30,9 +31,7 @@ def read_externs(file: ObjectFile, types: btf.Spec | None) -> dict[str, ExternSp
     weak = {symbol.name for symbol in file.symbols if symbol.section == INDEX_UNDEFINED and symbol.bind == BIND_WEAK}
     externs: dict[str, ExternSpec] = {}
     for section_name, kind in _SECTIONS.items():
-        for section in types.any_types_by_name(section_name):
-            if not isinstance(section, btf.Datasec):
-                continue
+        for section in section_types(types, section_name):
             for entry in section.variables:
                 each = entry.var
                 if isinstance(each, btf.Func):

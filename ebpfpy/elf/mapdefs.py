@@ -32,6 +32,7 @@ from ebpfpy.btf.layout import MAX_DEPTH
 from ebpfpy.errors import BtfError
 from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
+from .datasec import section_type
 from .objectfile import BIND_LOCAL, SYMBOL_FUNC
 from .spec import MapSpec
 
@@ -76,7 +77,7 @@ def parse_maps(file: ObjectFile, section: Section, types: btf.Spec | None) -> di
     if types is None:
         raise file.error("maps are described by BTF, which this object does not have: compile with -g", section=section)
     try:
-        datasec = types.type_by_name(".maps", btf.Datasec)
+        datasec = section_type(types, ".maps")
     except LookupError as error:
         raise file.error(f"BTF does not describe it: {error}", section=section) from None
     result: dict[int, MapSpec] = {}

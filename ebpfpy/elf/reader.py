@@ -13,7 +13,7 @@ from ebpfpy import btf
 from ebpfpy.errors import BtfError, EbpfError, ElfError, TypeNotFoundError
 from ebpfpy.sys.enums import MapType, ProgramType
 
-from .datasec import fill_in
+from .datasec import fill_in, remember_sections, section_types
 from .externs import read_externs
 from .functions import read_functions, read_tables
 from .link import DataSymbols, Linker
@@ -128,7 +128,10 @@ def _types(file: ObjectFile) -> tuple[btf.Spec | None, ExtInfo | None]:
     section = file.section(".BTF")
     if section is None or not section.size:
         return None, None
-    types = btf.Spec(fill_in(file.contents(section), file), name=file.source)
+    filled = fill_in(file.contents(section), file)
+    types = btf.Spec(filled.blob, name=file.source)
+    if filled.sections:
+        remember_sections(types, filled.sections)
     if types.byte_order != file.byte_order:
         raise file.error(f"{types.byte_order}-endian BTF in a {file.byte_order}-endian object", section=section)
     section = file.section(".BTF.ext")
@@ -188,8 +191,7 @@ def _maps(
 
 def _describes(types: btf.Spec | None, section: Section) -> bool:
     """Whether BTF has variables in a section, which may be empty all the same."""
-    found = types.any_types_by_name(section.name) if types is not None else ()
-    return any(isinstance(each, btf.Datasec) and each.variables for each in found)
+    return types is not None and any(each.variables for each in section_types(types, section.name))
 
 
 def _arena(file: ObjectFile, section: Section, maps: dict[str, MapSpec]) -> MapSpec:

@@ -26,6 +26,7 @@ from ebpfpy import btf
 from ebpfpy.btf.names import essential_name
 from ebpfpy.sys.enums import MapFlags, MapType, ProgramType
 
+from .datasec import section_type
 from .objectfile import BIND_LOCAL, SECTION_PROGBITS, SYMBOL_FUNC
 from .spec import MapSpec
 
@@ -53,7 +54,7 @@ def struct_ops_maps(file: ObjectFile, section: Section, types: btf.Spec | None) 
     if types is None:
         raise file.error("its structures are described by BTF, which this object does not have", section=section)
     try:
-        datasec = types.type_by_name(section.name, btf.Datasec)
+        datasec = section_type(types, section.name)
     except LookupError as error:
         raise file.error(f"BTF does not describe it: {error}", section=section) from None
     data = file.contents(section)

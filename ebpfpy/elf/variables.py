@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ebpfpy import btf
 from ebpfpy.sys.enums import MapFlags, MapType
 
+from .datasec import section_type
 from .objectfile import BIND_LOCAL, SECTION_NOBITS, SECTION_PROGBITS, SYMBOL_OBJECT
 from .spec import MapSpec, VariableSpec
 
@@ -66,7 +67,7 @@ def _datasec(types: btf.Spec | None, name: str) -> btf.Datasec | None:
     if types is None:
         return None
     try:
-        return types.type_by_name(name, btf.Datasec)
+        return section_type(types, name)
     except LookupError:  # strings have no description
         return None
 
