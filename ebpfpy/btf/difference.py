@@ -3,7 +3,8 @@
 Types are compared by what they are called and what they hold: a member has a name, an offset, and a type *by name*. So
 a change of ``struct list_head`` is reported once, there, and not in the thousands of structs that contain one; cycles
 cannot arise; ids play no role. What has no name of its own is part of what contains it: members of unnamed structs
-count as the outer one's, ``slab.freelist`` where the member has a name, with offsets from the outer start.
+count as the outer one's, ``slab.freelist`` where the member has a name, with offsets from the outer start. Behind a
+pointer, or in the parameters of a function, they are spelled out in the type of the member (`difftext`).
 
 A kernel has several types of one name. Those with equal content are paired first, what is left in order of ids.
 """
@@ -14,8 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ebpfpy.errors import BtfError, TypeNotFoundError
 
-from .cdecl import MARKED, Writer
-from .cdeclarator import MARK
+from .cdecl import MARKED
 from .cnames import Identifiers
 from .cwords import (
     ARRAY,
@@ -29,8 +29,8 @@ from .cwords import (
     TYPEDEF,
     UNION,
     Records,
-    enum_values,
 )
+from .difftext import Spelling
 from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
 from .spec import check_spec
 
@@ -51,9 +51,10 @@ class Change(NamedTuple):
     """One difference within a type that both sides have.
 
     Attributes:
-        what: "added", "removed", "moved" (old, new: offsets in bits), "resized" (bytes; bits for a bitfield),
-            "retyped" (the types in C), "value" (of an enumerator), "prototype" (of a function), "target" (of a
-            typedef), "size" (bytes of the type itself), "order" (of members or enumerators that are the same).
+        what: "added", "removed", "moved" (old, new: offsets in bits), "resized" (bytes), "width" (bits of what is a
+            bitfield on both sides), "retyped" (the types in C; a bitfield's with its width, ``int:3``), "value" (of
+            an enumerator), "prototype" (of a function), "target" (of a typedef), "size" (bytes of the type itself),
+            "order" (of members or enumerators that are the same).
         member: the member or enumerator; "" for the type itself.
         old, new: what it was and what it is; None where it was, or is, not there. For an added or removed member its
             type, for an enumerator its value.
@@ -112,11 +113,11 @@ def diff(a: Spec, b: Spec, name: str | None = None) -> Diff:
 
     Raises:
         TypeNotFoundError: neither side has a type of that name.
-        BtfError: a record is malformed.
+        BtfError: a record is malformed; it says on which side.
     """
     check_spec(a)
     check_spec(b)
-    old, new = _Side(a, name), _Side(b, name)
+    old, new = _Side(a, name, "the old types"), _Side(b, name, "the new types")
     if name is not None and not old.groups and not new.groups:
         raise TypeNotFoundError(f"neither side has a type {name!r}", name=name)
     added: list[tuple[str, str]] = []
@@ -141,19 +142,19 @@ _Member = tuple[str, int, int, str, int]
 class _Content:
     """What a type holds: its size or None, and, depending on the kind, members, enumerators or one text.
 
-    How it is shown does not count when two are compared.
+    How a function is shown does not count when two are compared: it has the names of parameters.
     """
 
     __slots__ = ("key", "parts", "shown", "size")
 
     def __init__(self, size: int | None, parts: tuple[Any, ...], shown: str = "") -> None:
-        self.key = (size, parts)
+        self.key = (size, parts, shown if size is not None else "")
         self.size, self.parts, self.shown = size, parts, shown
 
 
 def _unpaired(before: Sequence[_Content], after: Sequence[_Content]) -> tuple[list[_Content], list[_Content], int]:
     """What is left on each side when equal contents are taken away, and how many pairs were equal."""
-    left: dict[tuple[int | None, tuple[Any, ...]], list[int]] = {}
+    left: dict[tuple[int | None, tuple[Any, ...], str], list[int]] = {}
     for index in range(len(after) - 1, -1, -1):
         left.setdefault(after[index].key, []).append(index)
     only: list[_Content] = []
@@ -177,14 +178,25 @@ class _Names(Identifiers):
 class _Side:
     """The types of one spec."""
 
-    def __init__(self, spec: Spec, only: str | None) -> None:
+    def __init__(self, spec: Spec, only: str | None, called: str) -> None:
+        self._called = called
+        try:
+            self._collect(spec, only)
+        except BtfError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: BtfError) -> BtfError:
+        """The error with the side in front."""
+        return BtfError(f"{self._called}: {error.message}", source=error.source, offset=error.offset)
+
+    def _collect(self, spec: Spec, only: str | None) -> None:
         records = Records(spec)
         words, starts = records.words, records.starts
         self.words, self.starts, self._locate = words, starts, records.locate
         self.spec = spec
         self._texts: dict[int, str] = {}
         self._inside: dict[int, int | None] = {0: None}
-        self.writer = Writer(spec, _Names(spec), records.locate)
+        self.writer = Spelling(spec, _Names(spec), records.locate)
         names = self.writer.names
         self._members_left = _MOST_MEMBERS + 16 * len(words)
         self.groups: dict[tuple[str, str], list[int]] = {}
@@ -201,7 +213,10 @@ class _Side:
 
     def contents(self, key: tuple[str, str]) -> list[_Content]:
         """What the types of that kind and name hold, by id."""
-        return [self._content(type_id) for type_id in self.groups.get(key, ())]
+        try:
+            return [self._content(type_id) for type_id in self.groups.get(key, ())]
+        except BtfError as error:
+            raise self._told(error) from None
 
     def _content(self, type_id: int) -> _Content:
         words, at = self._locate(type_id)
@@ -210,7 +225,7 @@ class _Side:
         if kind in COMPOSITES:
             return _Content(words[at + 2], tuple(self._members(type_id)))
         if kind in (ENUM, ENUM64):
-            return _Content(words[at + 2], tuple(self._values(words, at, info, kind)))
+            return _Content(words[at + 2], tuple(self.writer.values(words, at, info, kind)))
         if kind == FUNC:
             return self._function(words[at + 2])
         target = words[at + 2]
@@ -218,41 +233,30 @@ class _Side:
         if under is not None and not self.writer.declarator(target)[1]:
             words, at = self._locate(under)
             return _Content(words[at + 2], tuple(self._members(under)), self._text(target))
-        return _Content(None, (self._text(target),))
+        return _Content(None, (self.writer.spelled(target),))
 
     def _function(self, proto: int) -> _Content:
         words, at = self._locate(proto)
         if words[at + 1] >> KIND_SHIFT & KIND_MASK != FUNC_PROTO:
             raise BtfError(f"a function refers to [{proto}], which is no prototype", source=self.spec.name)
         end = at + 3 + 2 * (words[at + 1] & VLEN_MASK)
-        types = tuple(self._text(each) for each in (words[at + 2], *words[at + 4 : end : 2]))
-        before, behind, *_ = self.writer.declarator(proto)
-        return _Content(None, types, self._spelled(f"{before}{behind}"))
-
-    def _values(self, words: Sequence[int], at: int, info: int, kind: int) -> Iterator[tuple[str, int]]:
-        offsets, values = enum_values(words, at, info, kind, words[at + 2])
-        return zip(map(self.writer.names.__getitem__, offsets), values, strict=True)
+        types = tuple(map(self.writer.spelled, (words[at + 2], *words[at + 4 : end : 2])))
+        return _Content(None, types, self.writer.spelled(proto))
 
     def _text(self, type_id: int) -> str:
-        """A type in C; of one without a name only that it has none."""
+        """The type of a member in C; of a struct or union without a name, whose members follow, only what it is."""
         found = self._texts.get(type_id)
         if found is None:
-            before, behind, *_ = self.writer.declarator(type_id)
-            found = self._texts[type_id] = self._spelled(f"{before}{behind}")
+            under = self._unnamed(type_id)
+            if under is None:
+                found = self.writer.spelled(type_id)
+            else:
+                before, behind, *_ = self.writer.declarator(type_id)
+                words, at = self._locate(under)
+                brief = f"{_KINDS[words[at + 1] >> KIND_SHIFT & KIND_MASK]} {{...}}"
+                found = MARKED.sub(brief, f"{before}{behind}").rstrip()
+            self._texts[type_id] = found
         return found
-
-    def _spelled(self, text: str) -> str:
-        if MARK in text:
-            text = MARKED.sub(lambda match: self._brief(int(match.group(1))), text)
-        return text.rstrip()
-
-    def _brief(self, type_id: int) -> str:
-        words, at = self._locate(type_id)
-        info = words[at + 1]
-        kind = info >> KIND_SHIFT & KIND_MASK
-        if kind in (ENUM, ENUM64):
-            return f"enum {{{', '.join(f'{n} = {v}' for n, v in self._values(words, at, info, kind))}}}"
-        return f"{_KINDS[kind]} {{...}}"
 
     def _unnamed(self, type_id: int) -> int | None:
         """The struct or union without a name that a value of this type is, or is an array of."""
@@ -274,7 +278,7 @@ class _Side:
     def _members(self, type_id: int) -> Iterator[_Member]:
         """The members of a struct or union and of all unnamed ones in it, in order."""
         writer, names = self.writer, self.writer.names
-        self._measure(type_id)
+        self.writer.weigh(type_id)
         words, at = self._locate(type_id)
         count, most = 0, _MOST_INSIDE + (words[at + 1] & VLEN_MASK)
         stack: list[Iterator[tuple[str, int, tuple[int, int, int, int]]]] = [self._each(type_id, "", 0)]
@@ -307,34 +311,6 @@ class _Side:
         words, at = self._locate(type_id)
         for member in self.writer.members(words, at, words[at + 1]):
             yield path, base, member
-
-    def _measure(self, type_id: int) -> None:
-        """Sizes of all that is inside, without the texts of a header."""
-        writer, sizes = self.writer, self.writer.sizes
-        stack, entered = [type_id], set[int]()
-        while stack:
-            current = stack[-1]
-            if current in sizes:
-                stack.pop()
-                continue
-            words, at = self._locate(current)
-            info = words[at + 1]
-            kind = info >> KIND_SHIFT & KIND_MASK
-            if kind in COMPOSITES:
-                sizes[current] = words[at + 2]
-                stack.pop()
-                stack += [each for each in words[at + 4 : at + 3 + 3 * (info & VLEN_MASK) : 3] if each not in sizes]
-                continue
-            part = words[at + 2] if kind in DECORATIONS or kind == TYPEDEF else words[at + 3] if kind == ARRAY else 0
-            if part in sizes:
-                stack.pop()
-                writer.aligns.setdefault(part, 1)
-                writer.settle(current, words, at, info)
-            elif current in entered:
-                raise BtfError(f"type [{current}] contains itself", source=self.spec.name)
-            else:
-                entered.add(current)
-                stack.append(part)
 
 
 def _changes(kind: str, old: _Content, new: _Content) -> Iterator[Change]:
@@ -372,20 +348,27 @@ def _member_changes(old: Iterable[_Member], new: Iterable[_Member]) -> Iterator[
     after = {member[0]: member for member in new}
     for path, offset, width, text, size in before.values():
         if path not in after:
-            yield Change("removed", path, f"{text}:{width}" if width else text, None, offset)
+            yield Change("removed", path, _with_width(text, width), None, offset)
             continue
         _, offset_now, width_now, text_now, size_now = after[path]
         if offset != offset_now:
             yield Change("moved", path, offset, offset_now)
+        if bool(width) != bool(width_now):
+            yield Change("retyped", path, _with_width(text, width), _with_width(text_now, width_now))
+            continue
         if text != text_now:
             yield Change("retyped", path, text, text_now)
         if width != width_now:
-            yield Change("resized", path, width or 8 * size, width_now or 8 * size_now)
+            yield Change("width", path, width, width_now)
         elif size != size_now:
             yield Change("resized", path, size, size_now)
     for path, offset, width, text, _ in after.values():
         if path not in before:
-            yield Change("added", path, None, f"{text}:{width}" if width else text, offset)
+            yield Change("added", path, None, _with_width(text, width), offset)
     common = [path for path in before if path in after]
     if common != [path for path in after if path in before]:
         yield Change("order", "", ", ".join(common), ", ".join(path for path in after if path in before))
+
+
+def _with_width(text: str, width: int) -> str:
+    return f"{text}:{width}" if width else text

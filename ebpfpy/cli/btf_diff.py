@@ -3,7 +3,7 @@
 Types are compared by name and content, so a change is shown once, where it was made. Offsets are bytes, with the bits
 of a bitfield behind a colon. Names of parameters do not count.
 
-As with diff(1), the exit status is 0 if there is no difference and 1 if there is one.
+As with diff(1), the exit status is 0 if there is no difference and 1 if there is one; more is trouble.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ebpfpy.cli.kerneltypes import types_of_file
 from ebpfpy.cli.output import BOLD, GREEN, RED, YELLOW, paint, print_json, printable
-from ebpfpy.cli.status import DOES_NOT_HOLD, OK
+from ebpfpy.cli.status import DOES_NOT_HOLD, OK, UsageError
+from ebpfpy.errors import TypeNotFoundError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,9 +38,12 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print."""
     from ebpfpy.btf.difference import diff
 
-    old = types_of_file(options.old, options.base_a)
-    new = types_of_file(options.new, options.base_b)
-    found = diff(old, new, options.type)
+    old = types_of_file(options.old, options.base_a, "--base-a")
+    new = types_of_file(options.new, options.base_b, "--base-b")
+    try:
+        found = diff(old, new, options.type)
+    except TypeNotFoundError as error:  # status 1 would say that the two differ
+        raise UsageError(str(error)) from None
     if options.json:
         print_json(_json(found, options))
     else:
@@ -74,6 +78,8 @@ def _line(change: Change) -> str:
             return paint(f"    ~ {member}: {old} -> {new}", YELLOW)
         case "resized":
             return paint(f"    ~ {member}: size {old} -> {new}", YELLOW)
+        case "width":
+            return paint(f"    ~ {member}: {old} -> {new} bits", YELLOW)
         case "size":
             return paint(f"    ~ size {old} -> {new}", YELLOW)
         case "value":

@@ -111,8 +111,14 @@ def types_of_running_kernel() -> list[btf.Spec]:
     return specs
 
 
-def types_of_file(path: str, base: str | None) -> btf.Spec:
-    """The types in one file; a module's file in sysfs finds its base by itself."""
+def types_of_file(path: str, base: str | None, option: str = "--base") -> btf.Spec:
+    """The types in one file; a module's file in sysfs finds its base by itself.
+
+    Args:
+        path: the file.
+        base: what it continues, if it was said.
+        option: what says so.
+    """
     found = find_btf(path)
     if base is not None:
         kernel = btf.load_spec(base)
@@ -122,4 +128,4 @@ def types_of_file(path: str, base: str | None) -> btf.Spec:
         return spec
     if path.startswith(f"{SYSFS}/") and path != f"{SYSFS}/vmlinux":
         return found.spec(btf.load_kernel_spec())
-    return _alone(found, path, "name that kernel's vmlinux with --base")
+    return _alone(found, path, f"name that kernel's vmlinux with {option}")

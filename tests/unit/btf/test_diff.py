@@ -76,7 +76,7 @@ def test_members_move_grow_come_and_go():
 def test_a_bitfield_has_its_width():
     old = Struct("s", 4, (Member("a", INT, 0, 3), Member("b", INT, 3, 5)))
     new = Struct("s", 4, (Member("a", INT, 0, 4), Member("b", INT, 4, 5)))
-    assert changes(old, new) == [Change("resized", "a", 3, 4), Change("moved", "b", 3, 4)]
+    assert changes(old, new) == [Change("width", "a", 3, 4), Change("moved", "b", 3, 4)]
 
 
 def test_members_of_unnamed_members_count_as_the_outer_ones():
@@ -119,9 +119,77 @@ def test_a_member_that_went_into_an_unnamed_union_stayed_where_it_is():
     assert changes(old, new) == [Change("added", "b", None, "int", 0)]
 
 
-def test_a_member_that_became_a_bitfield_is_resized_in_bits():
-    old, new = Struct("s", 4, (Member("a", INT),)), Struct("s", 4, (Member("a", INT, 0, 7),))
-    assert changes(old, new) == [Change("resized", "a", 32, 7)]
+def test_a_member_that_became_a_bitfield_or_is_none_any_more_is_retyped():
+    plain, bits = Struct("s", 4, (Member("a", INT),)), Struct("s", 4, (Member("a", INT, 0, 32),))
+    assert changes(plain, bits) == [Change("retyped", "a", "int", "int:32")]
+    assert changes(bits, plain) == [Change("retyped", "a", "int:32", "int")]
+
+
+def unnamed(*offsets):
+    return Struct("", 8, tuple(Member(f"m{index}", INT, offset) for index, offset in enumerate(offsets)))
+
+
+BEHIND = {
+    "a pointer": lambda of: Struct("s", 8, (Member("p", Pointer(of)),)),
+    "pointers to arrays": lambda of: Struct("s", 8, (Member("p", Pointer(Array(Pointer(of), INT, 3))),)),
+    "a parameter's pointer": lambda of: Struct("s", 8, (Member("f", Pointer(FuncProto(INT, (Param("", of),)))),)),
+    "another one": lambda of: Struct("s", 8, (Member("p", Pointer(Struct("", 8, (Member("q", Pointer(of)),)))),)),
+    "a typedef": lambda of: Typedef("t", of),
+    "a typedef of a pointer": lambda of: Typedef("t", Pointer(of)),
+    "a typedef of an array": lambda of: Typedef("t", Array(of, INT, 3)),
+    "a result": lambda of: Func("f", FuncProto(Pointer(of)), 1),
+    "a parameter": lambda of: Func("f", FuncProto(INT, (Param("x", Pointer(of)),)), 1),
+}
+
+
+@pytest.mark.parametrize("where", BEHIND)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (unnamed(0), unnamed(32)),
+        (unnamed(0), unnamed(0, 32)),
+        (unnamed(0), Union("", 8, (Member("m0", INT),))),
+        (unnamed(0), Struct("", 12, (Member("m0", INT),))),
+        (unnamed(*range(0, 640, 32)), unnamed(*range(0, 608, 32), 1024)),
+        (Enum("", 4, (Enumerator("A", 1),)), Enum("", 4, (Enumerator("A", 2),))),
+    ],
+)
+def test_what_has_no_name_differs_wherever_it_is(where, old, new):
+    make = BEHIND[where]
+    assert not btf.diff(spec(make(old)), spec(make(old), noise=3))
+    (changed,) = btf.diff(spec(make(old)), spec(make(new))).changed
+    assert changed.changes
+    assert all(change.old != change.new for change in changed.changes)
+
+
+def test_what_has_no_name_is_spelled_out_behind_a_pointer():
+    old, new = (Struct("s", 8, (Member("p", Pointer(unnamed(*offsets))),)) for offsets in ((0,), (0, 32)))
+    before = "struct {int m0 @ 0; 8 bytes} *"
+    assert changes(old, new) == [Change("retyped", "p", before, "struct {int m0 @ 0; int m1 @ 4; 8 bytes} *")]
+
+
+def test_what_takes_nothing_and_what_does_not_say_differ():
+    old, new = Func("f", FuncProto(INT), 1), Func("f", FuncProto(INT, (Param("", btf.Void()),)), 1)
+    assert changes(old, new) == [Change("prototype", "", "int (void)", "int ()")]
+
+
+def test_unnamed_types_deep_in_one_another_take_no_deep_stack_and_no_endless_text():
+    def deep(inner):
+        for _ in range(3000):
+            inner = Struct("", 8, (Member("p", Pointer(inner)), Member("q", Pointer(inner), 64)))
+        return spec(Struct("s", 8, (Member("p", Pointer(inner)),)))
+
+    assert not btf.diff(deep(unnamed(0)), deep(unnamed(0)))
+    assert btf.diff(deep(unnamed(0)), deep(unnamed(32)))
+
+
+def test_an_error_says_which_side_it_is_on():
+    circle = Struct("s", 8, (Member("p", Pointer(Array(lambda: endless, INT, 1))),))
+    endless = Struct("", 8, (Member("p", Pointer(lambda: endless)),))
+    fine = spec(Struct("s", 8))
+    for pair, side in (((spec(circle), fine), "old"), ((fine, spec(circle)), "new")):
+        with pytest.raises(BtfError, match=f"the {side} types: .*itself"):
+            btf.diff(*pair)
 
 
 def test_order_alone_is_a_change():
@@ -209,8 +277,11 @@ def test_command_says_what_changed_and_exits_like_diff(kernel_dir, testdata):
     assert change in programs["changed"][0]["changes"]
     assert run(old, old, "--type", "sk_buff").returncode == 0
     missing = run(old, new, "--type", "no_such_type")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "no_such_type" in missing.stderr
+    module = run(kernel_dir / "tun.btf.xz", old)
+    assert module.returncode == 2
+    assert "--base-a" in module.stderr
 
 
 def test_what_doubles_at_every_level_is_refused_at_once_however_large_the_file_is():
