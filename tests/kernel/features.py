@@ -47,6 +47,20 @@ def since(version, missing):
     require(missing)
 
 
+def require_option(option, missing):
+    """Skip when *missing* names what an option of the kernel's configuration brings; fail on our own if it is set.
+
+    Args:
+        option: "CONFIG_NETKIT".
+        missing: what is missing, or None.
+    """
+    if missing is None:
+        return
+    if option in sys.read_config():
+        require(missing)
+    pytest.skip(f"this kernel is built without {option}: {missing}")
+
+
 def _numbers(version):
     return [int(part) for part in version.split(".") if part.isdigit()]
 

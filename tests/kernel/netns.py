@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.kernel import features
+
 _CLONE_NEWNET = 0x40000000
 PAYLOAD = b"x" * 333
 PACKET = 20 + 8 + len(PAYLOAD)
@@ -27,7 +29,7 @@ def own_namespace():
     before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.unshare(_CLONE_NEWNET):
-            pytest.skip(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
+            features.require(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
         try:
             ip("link", "set", "lo", "up")
             yield

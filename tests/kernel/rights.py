@@ -8,10 +8,9 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from ebpfpy.errors import EbpfError
 from ebpfpy.sys.rights import CAPABILITIES
+from tests.kernel import features
 
 _VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 _NR_BPF = {"x86_64": 321, "aarch64": 280}
@@ -124,7 +123,7 @@ def sysctl(name, value):
     try:
         path.write_text(value)
     except OSError as error:
-        pytest.skip(f"{name} cannot be set to {value} here: {error}")
+        features.require(f"{name} cannot be set to {value} here: {error}")
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from ebpfpy.errors import EbpfError
 from ebpfpy.sys import AttachType, ProgramType
 from tests.kernel import modules
 from tests.kernel.blueprints import collection_of, program_of
-from tests.kernel.features import require_module_tracing
+from tests.kernel.features import require, require_module_tracing
 
 SAMPLE = 24
 _COPY = re.compile(r"^[0-9a-f]+ [tT] (\w+)\.(?:isra|constprop)\.\d+$", re.MULTILINE)
@@ -111,8 +111,7 @@ def test_what_kprobes_forbid_is_said_where_the_list_can_be_read():
     with contextlib.suppress(subprocess.CalledProcessError):
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=True, capture_output=True)
     path = Path("/sys/kernel/debug/kprobes/blacklist")
-    if not path.exists():
-        pytest.skip("no list of functions that kprobes refuse (debugfs)")
+    require(None if path.exists() else "no list of functions that kprobes refuse (debugfs)")
     name = next(parts[1] for parts in map(str.split, path.read_text().splitlines()) if len(parts) == 2)
     audit = features.explain_target(name)
 

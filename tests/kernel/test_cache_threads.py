@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from ebpfpy import btf
+from tests.kernel import features
 
 THREADS = 8
 
-pytestmark = pytest.mark.skipif(
-    not Path("/sys/kernel/btf/vmlinux").exists(), reason="the kernel shows no BTF in /sys/kernel/btf"
-)
+
+@pytest.fixture(autouse=True)
+def types() -> None:
+    there = Path("/sys/kernel/btf/vmlinux").exists()
+    features.require(None if there else "the kernel shows no BTF in /sys/kernel/btf")
 
 
 def test_eight_threads_share_the_kernel_and_its_modules() -> None:

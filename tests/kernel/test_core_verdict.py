@@ -17,6 +17,7 @@ import ebpfpy
 from ebpfpy import btf
 from tests.differential import libbpf
 from tests.kernel.blueprints import path_of
+from tests.kernel.features import require
 from tests.kernel.needs import require_object
 
 OBJECTS = ["core_verdict-clang14-el.o", "core_verdict-clang19-el.o", "core_verdict.bpf.o", "core_linked.bpf.o"]
@@ -202,9 +203,9 @@ def test_a_bitfield_reads_as_the_kernel_has_set_it(cache):
         assert [each.test_run().retval for each in programs] == [NO, NO]
 
 
-@pytest.mark.skipif(libbpf.why_not() is not None, reason=str(libbpf.why_not()))
 @pytest.mark.parametrize("name", ["core_verdict-clang14-el.o", "core_verdict-clang19-el.o", "core_verdict.bpf.o"])
 def test_libbpf_loads_the_same_file_and_its_programs_return_the_same(name, cache):
+    require(libbpf.why_not())
     require_object(name)
     done = subprocess.run(
         [python.executable, "-m", "tests.kernel.libbpf_verdicts", path_of(name)],

@@ -13,6 +13,7 @@ import pytest
 from ebpfpy import link
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.sys import AttachFlags, AttachType, LinkType, linkinfo, prog_query
+from tests.kernel import features
 from tests.kernel.conformance import check_attachment, check_link, loaded, only, runs, unless_missing
 
 OBJECT = "hooks.bpf.o"
@@ -34,7 +35,8 @@ def mount_point():
         for line in mounts:
             if line.split()[2] == "cgroup2":
                 return Path(line.split()[1])
-    pytest.skip("no cgroup file system of version 2 is mounted")
+    features.require("no cgroup file system of version 2 is mounted")
+    return None
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def test_programs_of_a_cgroup_run_in_the_order_that_anchors_say(cgroup):
             try:
                 attached = link.attach_cgroup(two, cgroup, attach_type=egress, anchor=link.Before(first))
             except KernelError as error:
-                pytest.skip(f"this kernel has no order in cgroups (Linux 6.17): {error}")
+                features.since("6.17", f"this kernel has no order in cgroups (Linux 6.17): {error}")
             with attached:
                 assert attached_to(cgroup, egress).prog_ids == (two.info.id, one.info.id)
 
@@ -187,5 +189,8 @@ def test_a_security_hook_runs_for_everybody():
             assert attached.text.startswith("on_any_bind to vmlinux:socket_bind")
             bound.bind(("127.0.0.1", 0))
         if not runs(collection):
-            pytest.skip("BPF is not among this kernel's security modules (lsm=...,bpf)")
+            modules = Path("/sys/kernel/security/lsm")
+            listed = modules.read_text() if modules.exists() else "not known here"
+            assert "bpf" not in listed.split(",")
+            pytest.skip(f"BPF is not among this kernel's security modules (lsm=...,bpf): they are {listed}")
         check_link(lambda: link.attach(program), LinkType.TRACING, details=linkinfo.TracingDetails)

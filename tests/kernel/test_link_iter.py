@@ -43,7 +43,7 @@ def test_the_threads_of_one_process_or_one_thread_alone():
             try:
                 attached = link.attach_iter(program, pid=PID)
             except KernelError as error:
-                pytest.skip(f"this kernel has no parameters of task iterators (Linux 6.1): {error}")
+                features.since("6.1", f"this kernel has no parameters of task iterators (Linux 6.1): {error}")
             with attached:
                 assert {(PID, PID), (PID, other.native_id)} <= set(pairs(attached.read()))
                 assert {tgid for tgid, _ in pairs(attached.read())} == {PID}

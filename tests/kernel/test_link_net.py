@@ -10,7 +10,7 @@ import pytest
 from ebpfpy import link, sys
 from ebpfpy.errors import InputError, KernelError, NotFoundError, UnsupportedError
 from ebpfpy.sys import AttachType, LinkType, linkinfo
-from tests.kernel import netns
+from tests.kernel import features, netns
 from tests.kernel.conformance import check_attachment, check_link, loaded, only, runs, unless_missing
 from tests.kernel.netns import FRAME, PACKET, connection, send
 
@@ -138,9 +138,7 @@ def test_tcx_runs_programs_in_the_order_that_anchors_say(namespace):
 
 @pytest.mark.parametrize("name", ["on_netkit", "on_netkit_peer"])
 def test_netkit_counts_what_its_ends_send(namespace, name):
-    refused = add_netkit("nk0", "nk1")
-    if refused is not None:
-        pytest.skip(f"this kernel has no netkit devices: {refused}")
+    features.require_option("CONFIG_NETKIT", add_netkit("nk0", "nk1"))
     with only(OBJECT, name) as (program, collection):
         netns.ip("addr", "add", "10.97.0.1/24", "dev", "nk0")
         netns.ip("link", "set", "nk0", "up")
@@ -218,7 +216,7 @@ def unless_missing_tc():
             yield
         except FileNotFoundError as error:
             if isinstance(error, KernelError):
-                pytest.skip(f"this kernel has no clsact or no filters of kind bpf: {error}")
+                features.require(f"this kernel has no clsact or no filters of kind bpf: {error}")
             raise
 
     return skipping()

@@ -42,7 +42,7 @@ def conform(attach):
 def event_details(attached):
     details = attached.info.details
     if details.kind is PerfEventKind.UNSPEC:
-        pytest.skip("this kernel does not say what a perf event's link is on (Linux 6.6)")
+        features.since("6.6", "this kernel does not say what a perf event's link is on (Linux 6.6)")
     return details
 
 
@@ -127,8 +127,7 @@ def test_a_function_of_a_module_is_probed_by_module_and_name_or_by_name_alone():
 
 def test_the_kernel_says_what_a_probe_is_on():
     with only("probes.bpf.o", "kretprobe_plain") as (program, _), unless_missing(), link.attach(program) as attached:
-        if not have_links():
-            pytest.skip("this kernel has no links of perf events")
+        features.since("5.15", None if have_links() else "this kernel has no links of perf events")
         details = event_details(attached)
         assert (details.kind, details.name) == (PerfEventKind.KRETPROBE, "do_nanosleep")
         assert attached.info.target == "do_nanosleep"

@@ -12,6 +12,7 @@ from ebpfpy.errors import ClosedError, InputError, TargetNotFoundError, Unsuppor
 from ebpfpy.link.executable import Executable
 from ebpfpy.link.usdtnotes import probes
 from ebpfpy.sys import LinkType
+from tests.kernel import features as machine
 from tests.kernel.conformance import gone, only
 
 OBJECT = "usdt.bpf.o"
@@ -61,8 +62,7 @@ __attribute__((noinline)) void strange(void)
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     compiler = next((name for name in ("cc", "gcc", "gcc-12", "clang-14") if shutil.which(name)), None)
-    if compiler is None or os.uname().machine != "x86_64":
-        pytest.skip("no C compiler for x86-64 here")
+    machine.require(None if compiler and os.uname().machine == "x86_64" else "no C compiler for x86-64 here")
     place = tmp_path_factory.mktemp("usdt")
     source, path = place / "probes.c", place / "libprobes.so"
     source.write_text(SOURCE)
@@ -72,8 +72,8 @@ def library(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cookies():
-    if not features.have_perf_event_link():
-        pytest.skip("this kernel has no cookies of perf events (Linux 5.15)")
+    there = features.have_perf_event_link()
+    machine.since("5.15", None if there else "this kernel has no cookies of perf events (Linux 5.15)")
 
 
 def at_once():

@@ -31,8 +31,8 @@ def module_file(vmlinux):
     """Our module, distilled; it is loaded while these tests run."""
     features.require_modules()
     path = distilled_file()
-    if path is None:
-        pytest.skip("no distilled build of our module for this kernel: .BTF.base came with Linux 6.12")
+    missing = None if path else "no distilled build of our module for this kernel: .BTF.base came with Linux 6.12"
+    features.since("6.12", missing)
     with modules.absent(modules.DEMO), modules.unloaded_afterwards(modules.DEMO):
         subprocess.run(["insmod", str(path)], check=True)
         yield path

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ebpfpy import sys as bpf
+from tests.kernel import modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,7 @@ def test_event_type_can_be_chosen():
 
 def test_module_that_is_not_loaded_is_status_4():
     if Path("/sys/kernel/btf/tun").exists():
-        pytest.skip("module tun is loaded here")
+        modules.unload("tun")
     done = subprocess.run([*RUN, TESTDATA / "tun.bpf.o"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 4
     assert "tun_chr_open" in done.stderr

@@ -337,32 +337,6 @@ def test_a_failed_creation_leaks_no_descriptor():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_without_privilege_the_error_names_the_capability():
-    with open("/proc/sys/kernel/unprivileged_bpf_disabled", encoding="ascii") as file:
-        setting = file.read().strip()
-    if setting == "0":
-        pytest.skip("kernel.unprivileged_bpf_disabled is 0: maps need no capability here")
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if not child:
-        text = b"no error"
-        try:
-            os.setresuid(65534, 65534, 65534)
-            sys.map_create(type=sys.MapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="m").detach()
-        except PermissionError as error:
-            text = str(error).encode()
-        finally:
-            os.write(write_end, text)
-            os._exit(0)
-    os.close(write_end)
-    with open(read_end, encoding="utf-8") as file:
-        message = file.read()
-    os.waitpid(child, 0)
-    assert message.startswith("map m: BPF_MAP_CREATE: Operation not permitted [EPERM] (needs CAP_BPF")
-    assert "this process lacks CAP_BPF" in message
-    assert f"kernel.unprivileged_bpf_disabled is {setting}" in message
-
-
 # --- programs and BTF ---------------------------------------------------------------------------------
 
 RETURN_7 = asm.encode([asm.mov_imm(0, 7), asm.exit_()], ORDER)
@@ -520,7 +494,7 @@ def test_a_fentry_program_is_attached_and_its_target_known(kernel):
             name="fe",
         )
     except PermissionError as error:
-        pytest.skip(f"this kernel's policy refuses fentry programs: {error}")
+        features.require(f"this kernel's policy refuses fentry programs: {error}")
     with program, sys.raw_tracepoint_open(program) as link:
         info = sys.link_info(link)
         assert (info.type, info.attach_type) == (sys.LinkType.TRACING, sys.AttachType.TRACE_FENTRY)
@@ -537,10 +511,8 @@ def test_an_unknown_tracepoint_is_an_error_that_names_it():
 
 @pytest.fixture
 def bpffs():
-    path = "/sys/fs/bpf"
-    if not os.path.ismount(path):
-        pytest.skip(f"no BPF file system at {path}")
-    return path
+    features.require(features.no_bpffs())
+    return features.BPFFS
 
 
 def test_a_pin_keeps_an_object_alive(bpffs):

@@ -98,10 +98,10 @@ def tokens():
 
 @pytest.fixture
 def namespaces():
-    """Skip where no user namespace can be made: in a chroot for instance, as the guests of tests/vm run in."""
+    """Skip where no user namespace can be made: in a chroot, for instance."""
     ask = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x10000000) != 0)"
-    if subprocess.run([python.executable, "-c", ask], check=False).returncode:
-        pytest.skip("no user namespaces can be made here (a chroot, or a limit)")
+    refused = subprocess.run([python.executable, "-c", ask], check=False).returncode
+    machine.require("no user namespaces can be made here (a chroot, or a limit)" if refused else None)
 
 
 @pytest.mark.usefixtures("namespaces")
