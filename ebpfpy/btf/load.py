@@ -81,12 +81,15 @@ def load_kernel_spec(*, directory: str = SYSFS) -> Spec:
 
     Raises:
         NotFoundError: this kernel has no BTF, and no vmlinux lies in the usual places.
+        KernelError: the file cannot be read; also the matching OSError.
     """
     path = f"{directory}/vmlinux"
     try:
         data = read_sysfs(path, shared=True)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the path
         pass
+    except OSError as error:
+        raise kernel_error(error.errno or errno.EIO, "read", subject=path) from error
     else:
         return Spec(data, name=VMLINUX)
     release = os.uname().release

@@ -206,8 +206,8 @@ def _read_file(path: str) -> bytes:
         size = extent(data)
         if size == len(data):  # asking whether there is more would take longer
             return data
-        if size < _CHUNK and len(data) == _PIECE:
-            whole = os.pread(descriptor, size + 1, 0)  # a buffer of the right size is not copied any more
+        if len(data) == _PIECE < size < _CHUNK:
+            whole = _from_start(descriptor, size + 1)  # a buffer of the right size is not copied any more
             if len(whole) == size:
                 return whole
         more = os.read(descriptor, _CHUNK if len(data) == _PIECE else 1)  # a buffer of that size costs time
@@ -227,6 +227,14 @@ def _read_file(path: str) -> bytes:
         raise kernel_error(error.errno or errno.EIO, "read", subject=path) from error
     finally:
         os.close(descriptor)
+
+
+def _from_start(descriptor: int, count: int) -> bytes:
+    """The first bytes of a file that has been read from; none of what has no start any more, such as a pipe."""
+    try:
+        return os.pread(descriptor, count, 0)
+    except OSError:
+        return b""  # what is wrong with it, if anything is, the next read says
 
 
 def _read_open(file: IO[bytes], name: str) -> bytes:

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -310,3 +311,23 @@ def test_absurd_section_tables_are_errors(table: int, count: int) -> None:
     struct.pack_into("<HH", data, 0x3C, count, 0)
     with pytest.raises(ElfError):
         sections(memoryview(data), (".BTF",), source="absurd")
+
+
+@pytest.mark.parametrize("wrapped", [bytes, lambda blob: elf((".BTF", blob, 0))], ids=["raw", "ELF"])
+def test_what_comes_through_a_pipe_is_read_however_large(wrapped: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    builder = btf.Builder()
+    builder.add_all([btf.Struct(f"{number:0100}", 4) for number in range(1000)])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeding = threading.Thread(target=pipe.write_bytes, args=(wrapped(builder.marshal()),))
+    feeding.start()
+    spec = btf.load_spec(pipe)
+    feeding.join()
+    assert len(spec) == 1000
+
+
+@pytest.mark.parametrize("directory", ["long" * 100, "there"])
+def test_a_kernels_types_that_cannot_be_read_are_an_error_of_the_librarys_own(directory: str, tmp_path: Path) -> None:
+    (tmp_path / "there" / "vmlinux").mkdir(parents=True)
+    with pytest.raises(KernelError, match="vmlinux: read"):
+        btf.load_kernel_spec(directory=str(tmp_path / directory))
