@@ -49,10 +49,12 @@ def find_symbols(names: Collection[str], *, path: str = PATH) -> dict[str, list[
         path: a file in the format of /proc/kallsyms.
 
     Raises:
+        InputError: what is no collection of texts.
         KernelError: the file cannot be read.
     """
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
         raise InputError(f"names of symbols are texts, several of them, not {names!r:.60}")
+    names = list(names)  # which may be there to be taken once only
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"the name of a symbol is text, not {name!r:.60}")
@@ -129,6 +131,7 @@ def symbols_at(addresses: Collection[int], *, path: str = PATH) -> dict[int, Sym
     """
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
         raise InputError(f"addresses are numbers, several of them, not {addresses!r:.60}")
+    addresses = list(addresses)
     for address in addresses:
         if not isinstance(address, int):
             raise InputError(f"an address is a number, not {address!r:.60}")

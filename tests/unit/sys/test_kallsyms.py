@@ -76,3 +76,9 @@ def test_what_is_no_path_is_refused(path, why):
     for ask in (lambda: sys.symbols_at([1], path=path), lambda: sys.find_symbols(["a"], path=path)):
         with pytest.raises(InputError, match=f"a file like /proc/kallsyms.*{why}"):
             ask()
+
+
+def test_names_and_addresses_may_come_from_a_generator(table):
+    assert sys.find_symbols((name for name in ["first"]), path=table) == sys.find_symbols(["first"], path=table) != {}
+    start = 0xFFFFFFFF81000000
+    assert sys.symbols_at((at for at in [start]), path=table) == sys.symbols_at([start], path=table) != {}
