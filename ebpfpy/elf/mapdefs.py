@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ebpfpy import btf
 from ebpfpy.btf.kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, VLEN_MASK, Kind
-from ebpfpy.btf.layout import MAX_DEPTH
+from ebpfpy.btf.ways import Ways
 from ebpfpy.errors import BtfError
 from ebpfpy.sys.enums import MapFlags, MapType, map_type
 
@@ -57,6 +57,8 @@ _NUMA_NODE = int(MapFlags.NUMA_NODE)  # as a flag it takes microseconds
 _SLOT = 8  # bytes of a pointer
 _DESCRIPTOR = 4
 _LIMIT = 1 << 32
+_SHORT = 32
+"""Typedefs and qualifiers in a row that are walked for each member; the ends of longer chains are remembered."""
 
 Record: TypeAlias = tuple[int, memoryview, int]
 """A type's kind, the words that its record lies in, and the index of the first."""
@@ -234,15 +236,17 @@ def _under(types: btf.Spec, type_id: int) -> Record:
     Raises:
         BtfError: they form a cycle.
     """
-    for _ in range(MAX_DEPTH):
+    for step in range(_SHORT + 1):
+        if step == _SHORT:  # many members may lie at the end of one such chain
+            type_id = Ways.end(types, type_id)
         if not type_id:
-            return _NOTHING
+            break
         words, at = types.locate(type_id)
         kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
         if kind not in _MODIFIERS:
             return kind, words, at
         type_id = words[at + 2]
-    raise BtfError(f"typedefs and qualifiers of type {type_id} form a cycle", source=types.name or "BTF")
+    return _NOTHING
 
 
 def _entries(types: btf.Spec, words: memoryview, at: int) -> list[int]:

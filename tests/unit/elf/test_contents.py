@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from ebpfpy import btf
+from ebpfpy.btf import Kind
 from ebpfpy.elf import load_collection_spec
+from ebpfpy.elf.mapdefs import parse_maps
 from ebpfpy.elf.objectfile import ObjectFile
-from ebpfpy.errors import ElfError
+from ebpfpy.errors import BtfError, ElfError
 from ebpfpy.sys.enums import MapFlags, MapType, map_type
+from tests.unit.btf.test_layout import chained
+from tests.unit.core.records import SIGNED, Records
 
 TESTDATA = Path(__file__).parents[3] / "testdata"
 VARIANTS = ["clang14-el", "clang14-eb", "clang19-el", "clang19-eb"]
@@ -213,3 +218,32 @@ def test_a_type_of_maps_that_is_newer_than_the_library_is_kept_as_its_number() -
     again = pickle.loads(pickle.dumps(newer))
     assert (again, again.name, isinstance(again, MapType)) == (200, "200", True)
     assert pickle.loads(pickle.dumps(MapType.HASH)) is MapType.HASH
+
+
+def defined(records: Records, structure: int) -> int:
+    """How many maps an object whose BTF says this of the first variable of ".maps" has."""
+    variable = records.add(Kind.VAR, "map", value=structure, words=[1])
+    records.add(Kind.DATASEC, ".maps", vlen=1, value=8, words=[variable, 0, 8])
+    file = ObjectFile((TESTDATA / "demo.bpf.o").read_bytes(), "demo")
+    section = file.section(".maps")
+    assert section is not None
+    return len(parse_maps(file, section, records.spec()))
+
+
+def test_members_of_a_definition_at_the_end_of_one_long_chain_do_not_walk_it_each() -> None:
+    records = Records()
+    number = records.int("int", 4, SIGNED)
+    array = records.array(number, MapType.HASH, number)
+    last = chained(records, records.pointer(array), 50_000)
+    structure = records.struct("definition", 8, [("type", last, 0)] * 5000)
+    start = time.process_time()
+    assert defined(records, structure) == 1
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("links", [2, 100])
+def test_a_definition_that_is_a_circle_of_typedefs_is_an_error(links: int) -> None:
+    records = Records()
+    last = chained(records, links, links)
+    with pytest.raises(BtfError, match="form a cycle"):
+        defined(records, last)
