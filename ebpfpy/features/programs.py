@@ -53,6 +53,8 @@ def have_program_type(type: ProgramType | int) -> Support:  # noqa: A002
     return Support(feature, known, since.PROGRAM_TYPES.get(type))
 
 
+_OF_OTHERS: Final = frozenset((ProgramType.STRUCT_OPS, ProgramType.EXT))
+"""Types of program whose helpers are those of what they are written for: it may simply not have one."""
 _NAMED_HELPER: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_\w+#(\d+)")
 _NO_HELPER: Final = (
     *("invalid func ", "unknown func ", "program of this type cannot use helper "),
@@ -81,7 +83,7 @@ def have_helper(program_type: ProgramType | int, helper: int | str) -> Support:
     number = asm.helper_number(helper) if isinstance(helper, str) else helper
     if number is None or not 0 < number < 1 << 31:
         raise InputError(f"no helper is called {helper!r}")
-    if program_type in (ProgramType.EXT, ProgramType.STRUCT_OPS):
+    if program_type in _OF_OTHERS:
         raise InputError(f"the helpers of {name_of('program type', program_type)} are those of what it is written for")
     feature = f"helper {asm.helper_name(number) or number} in {name_of('program type', program_type)}"
     with about(feature):
@@ -116,7 +118,7 @@ def hidden_helper(log: str, program_type: int) -> str | None:
     Helpers that the kernel has are named in the log, others go by their number only.
     """
     named = _NAMED_HELPER.search(log)
-    return hiding(int(named[1]), sure=program_type in TRACING) if named else None
+    return hiding(int(named[1]), sure=program_type in TRACING - _OF_OTHERS) if named else None
 
 
 _TARGETS: Final[dict[int, tuple[tuple[str, AttachType, int], ...]]] = {

@@ -5,7 +5,8 @@ import pytest
 from ebpfpy import asm
 from ebpfpy.errors import UnsupportedError
 from ebpfpy.features import Support
-from ebpfpy.sys import MapFlags, MapType, ProgramType, since
+from ebpfpy.features.programs import hidden_helper
+from ebpfpy.sys import MapFlags, MapType, ProgramType, rights, since
 
 
 def test_an_answer_is_true_or_false():
@@ -63,3 +64,16 @@ def test_helpers_first_kernels_rise_with_their_numbers():
 )
 def test_first_kernels_of_well_known_helpers(helper, kernel):
     assert since.helper_since(asm.helper_number(helper)) == kernel
+
+
+@pytest.mark.parametrize("level", [None, "none", "integrity", "confidentiality"])
+def test_a_helper_that_a_type_of_program_may_never_have_is_not_put_down_to_lockdown(level, tmp_path, monkeypatch):
+    path = tmp_path / "lockdown"
+    if level is not None:
+        path.write_text("none integrity confidentiality".replace(level, f"[{level}]"))
+    monkeypatch.setattr(rights, "LOCKDOWN", str(path))
+    log = "unknown func bpf_probe_read#4"
+    known = level == "confidentiality"
+    for kind in (ProgramType.STRUCT_OPS, ProgramType.EXT, ProgramType.XDP):
+        assert bool(hidden_helper(log, kind)) == known
+    assert bool(hidden_helper(log, ProgramType.KPROBE)) == (known or level is None)
