@@ -142,7 +142,8 @@ class ProgramLoader:
 
         Python's part of the work is done for many programs before the first is loaded: after each visit to the verifier
         the processor has forgotten what Python was about, and learning it anew takes a twentieth of a load's time. Not
-        so for programs that need modules, which come and go, or externs, which may have to be written in another way.
+        so for programs that need modules, which come and go, or externs, which may have to be written in another way;
+        and where logs are asked for, as room for all of them at once may be more than there is.
 
         Args:
             specs: their names in the collection, and blueprints.
@@ -196,8 +197,10 @@ class ProgramLoader:
         target, wanted = self._find_target(spec)
         ready = _Ready(spec, target, wanted, self._relocate(spec, target))
         self._write_code(ready)
-        if not self._modules.in_use and _UNRESOLVED not in [each.kind for each in spec.references]:
-            ready.request = sys.prog_request(**self._arguments(ready, spec, self._types), **self._log)
+        if self._options.log_level or self._modules.in_use:
+            return ready
+        if _UNRESOLVED not in [each.kind for each in spec.references]:
+            ready.request = sys.prog_request(**self._arguments(ready, spec, self._types))
         return ready
 
     def _write_code(self, ready: _Ready) -> None:
@@ -377,12 +380,6 @@ class ProgramLoader:
             arguments["func_info"] = _records(form, "func_infos", 2)
             arguments["line_info"] = _records(form, "line_infos", 4)
         return arguments
-
-    @cached_property
-    def _log(self) -> dict[str, Any]:
-        """The log of a first attempt: none, unless one is asked for."""
-        level = self._options.log_level
-        return {"log_level": level, "log_size": self._options.log_size if level else 0}
 
     def _load(self, ready: _Ready, form: ProgramSpec, types: ObjectTypes | None) -> tuple[sys.Fd, str]:
         """Load the code: without a log unless one is asked for, and after a refusal once more with one.

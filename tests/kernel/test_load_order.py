@@ -41,6 +41,14 @@ def test_programs_are_ready_before_the_first_is_loaded(events):
     assert events == [*(f"ready {name}" for name in names), *names]
 
 
+def test_where_logs_are_asked_for_there_is_room_for_one_at_a_time(events):
+    names = ["first", "second"]
+    options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=2))
+    with ebpfpy.Collection(collection_of(*(program_of(GOOD, name=name) for name in names)), options) as collection:
+        assert all(program.log for program in collection.programs.values())
+    assert events == ["ready first", "first", "ready second", "second"]
+
+
 def test_a_program_with_externs_is_made_ready_when_it_is_its_turn_and_the_order_stays(events):
     spec = ebpfpy.load_collection_spec(path_of("supplied.bpf.o"))
     whole = [each for each in spec.programs.values() if each.name != "variable"]  # which not every kernel keeps
