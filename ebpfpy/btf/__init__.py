@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Void,
         Volatile,
     )
+    from .unknown import Unknown
     from .values import decode, encode
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "TypeTag",
     "Typedef",
     "Union",
+    "Unknown",
     "Var",
     "VarSecinfo",
     "Void",
@@ -150,6 +152,6 @@ __getattr__ = names_of(
     (
         "kinds", "names", "types", "spec", "layout", "load", "text", "ext", "values", "handle", "cache", "rawdump",
         "builder", "same", "check", "distill", "relocatebase", "oldkernels", "cformat", "cheader", "dedup", "merge",
-        "difference", "dumpdata", "loadedmodules", "context", "matchbase", "baseproblem", "typeheads",
+        "difference", "dumpdata", "loadedmodules", "context", "matchbase", "baseproblem", "typeheads", "unknown",
     ),
 )  # fmt: skip

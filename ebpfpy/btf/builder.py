@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import InputError
 
 from . import types as t
+from .header import layout_section
 from .kinds import (
     HEADER_SIZE,
     HEADER_SIZE_LAYOUT,
@@ -38,6 +39,7 @@ from .kinds import (
     make_info,
 )
 from .spec import Spec
+from .unknown import Unknown, check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,6 +66,7 @@ class Builder:
         self._first_id = base.first_id + len(base) if base is not None else 1
         self._ids: dict[t.Type, int] = {}
         self._bases: set[int] = set()
+        self._original: Spec | None = None  # whose types of unknown kinds are among these
         while base is not None:
             self._bases.add(id(base))
             base = base.base
@@ -105,44 +108,64 @@ class Builder:
         for of in given:
             self._meet(of, fresh)
         queue = list(fresh)
+        unknown: list[Unknown] = []
         for of in queue:  # grows while it is walked: breadth first, no recursion
+            if isinstance(of, Unknown):
+                unknown.append(of)
+                continue
             _check(of)
             queue.extend(other for other in _references(of) if self._meet(other, fresh))
         first = self._first_id + len(self._ids)
         if first + len(queue) - 1 > MAX_TYPE_ID:
             raise InputError(f"{first + len(queue)} types: ids have 31 bits")
-        self._ids.update((of, first + index) for index, of in enumerate(queue))
+        given_ids = {of: first + index for index, of in enumerate(queue)}
+        for of in unknown:
+            if of.spec is not self._original:
+                check_place(of, self.base, {**self._ids, **given_ids})
+                self._original = of.spec
+        self._ids.update(given_ids)
 
-    def marshal(self, byte_order: ByteOrder | None = None, *, header_size: int = HEADER_SIZE) -> bytes:
+    def marshal(self, byte_order: ByteOrder | None = None, *, header_size: int | None = None) -> bytes:
         """The blob.
 
         Args:
-            byte_order: "little" or "big"; the base's, or without a base this machine's, where nothing is said.
+            byte_order: "little" or "big"; where nothing is said the base's, or that of copied types of unknown kinds,
+                or this machine's.
             header_size: 24, or 32 for the header of 2026 with a layout section, which lets readers skip kinds that
-                they do not know. Split BTF has no layout section of its own, its base's counts.
+                they do not know; where nothing is said, 24 unless copied types of unknown kinds need the other one.
+                Split BTF has no layout section of its own, its base's counts.
 
         Raises:
-            InputError: the byte order is not the base's, or that header size is unknown.
+            InputError: the byte order is not the base's, or not that of types of unknown kinds; or that header size is
+                unknown, or too small for these types.
         """
-        base = self.base
+        base, original = self.base, self._original
+        needs_layout = original is not None and bool(original._sections.layout)
         if byte_order is None:
-            byte_order = base.byte_order if base is not None else sys.byteorder
+            follow = base if base is not None else original
+            byte_order = follow.byte_order if follow is not None else sys.byteorder
         if byte_order not in ("little", "big"):
             raise InputError(f'a byte order is "little" or "big", not {byte_order!r}')
         if base is not None and byte_order != base.byte_order:
             raise InputError(f"split BTF must be {base.byte_order}-endian like its base, not {byte_order}-endian")
+        if original is not None and byte_order != original.byte_order:
+            raise InputError(f"types of unknown kinds are {original.byte_order}-endian, and cannot be turned")
+        if header_size is None:
+            header_size = HEADER_SIZE_LAYOUT if needs_layout else HEADER_SIZE
         if header_size not in (HEADER_SIZE, HEADER_SIZE_LAYOUT):
             raise InputError(f"a header has {HEADER_SIZE} or {HEADER_SIZE_LAYOUT} bytes, not {header_size}")
-        strings = _Strings(base)
+        if needs_layout and header_size != HEADER_SIZE_LAYOUT:
+            raise InputError(f"types of unknown kinds need a layout section: a header of {HEADER_SIZE_LAYOUT} bytes")
+        strings = _Strings(base, original)
         words = array("I")
         for of in self._ids:
-            words.extend(_RECORDS[of.kind](of, strings.offset, self._id))
+            words.extend(of.words if isinstance(of, Unknown) else _RECORDS[of.kind](of, strings.offset, self._id))
         if byte_order != sys.byteorder:
             words.byteswap()
         types, layout, text = words.tobytes(), b"", strings.table()
-        if header_size == HEADER_SIZE_LAYOUT and base is None:
-            layout = _layout()
         mark = "<" if byte_order == "little" else ">"
+        if needs_layout or (header_size == HEADER_SIZE_LAYOUT and base is None):
+            layout = _layout() if original is None else bytes(layout_section(original.raw, byte_order))
         before = len(types) + len(layout)
         if before + len(text) > _U32:
             raise InputError("more than 4 GiB of types and strings")
@@ -180,7 +203,7 @@ class Builder:
 class _Strings:
     """The string section in the making; every string is there once, in the base if the base has it."""
 
-    def __init__(self, base: Spec | None) -> None:
+    def __init__(self, base: Spec | None, original: Spec | None) -> None:
         self._chunks: list[bytes] = []
         self._offsets: dict[bytes, int] = {b"": 0}
         if base is None:
@@ -190,6 +213,11 @@ class _Strings:
             self._next = base.strings_end
             for text, offset in base.each_string():
                 self._offsets.setdefault(text, offset)
+        if original is not None:  # whose types of unknown kinds may have strings, which stay where they are
+            for text, offset in original.each_string():
+                self._offsets.setdefault(text, offset)
+            self._chunks = [original.own_strings()]
+            self._next = original.strings_end
 
     def offset(self, name: str) -> int:
         raw = name.encode()

@@ -40,9 +40,10 @@ from ebpfpy.errors import BtfError
 
 from .classes import Classes
 from .equivalence import REFERS, UNKNOWN, Table, settle_composites
-from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind, kind_name
+from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind
 from .records import make_blob
 from .spec import Spec, check_spec
+from .unknown import unknown_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,10 +202,9 @@ def _check(spec: Spec, table: Table, strings: _Strings) -> set[int]:
         elif kind == Kind.ARRAY:
             highest = max(words[start + 3], words[start + 4])
         elif kind not in RECORD_WORDS:
-            raise BtfError(
-                f"type {type_id} has the unknown kind {kind_name(kind)}: what it refers to is not known",
-                source=_label(spec),
-            )
+            if own:
+                raise unknown_kind(spec, type_id, "what it refers to is not known")
+            continue  # the base stays as it is
         if highest >= count:
             raise BtfError(
                 f"type {type_id} refers to type {highest}, but the last one is {count - 1}", source=_label(spec)
@@ -293,7 +293,7 @@ def _settle_references(table: Table) -> None:
         kind, start = kinds[type_id], starts[type_id]
         if kind in _REFERS:
             known.setdefault((words[start + 1], words[start], words[start + 2]), type_id)
-        elif kind not in skipped:
+        elif kind in RECORD_WORDS and kind not in skipped:
             known.setdefault(_reference_key(table, type_id), type_id)
     opened: set[int] = set()
     for root in range(first, len(kinds)):

@@ -128,6 +128,16 @@ def _refuse_overrun(
             )
 
 
+def layout_section(data: Any, order: ByteOrder) -> Any:
+    """The bytes of a blob's layout section, none if it has none; its header has been checked."""
+    mark = "<" if order == "little" else ">"
+    (length,) = struct.unpack_from(mark + "I", data, 4)
+    if length < HEADER_SIZE_LAYOUT:
+        return b""
+    start, size = _LAYOUT[order].unpack_from(data, HEADER_SIZE)
+    return data[length + start : length + start + size]
+
+
 def _read_layout(data: bytes, source: str) -> tuple[tuple[int, int], ...]:
     """Per kind: ``u8 info_sz, u8 elem_sz, u16 flags``."""
     if len(data) % 4:

@@ -1,7 +1,8 @@
 """Records of the type section -> type objects.
 
 Numbers are taken over; a name stays an offset, and what follows the record is not read (see `ebpfpy.btf.typebase`).
-That the kind is known and the name is a name is checked here, so that a type that is there has both.
+That the name is a name is checked here, so that a type that is there has one. A kind that only the layout section
+knows makes an `Unknown`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy.errors import BtfError
 
 from . import types as t
-from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind, kind_name
+from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK, Kind
 from .typebase import Named, draft_of
+from .unknown import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,12 +26,11 @@ def inflate(spec: Spec, positions: Iterable[int]) -> None:
     """Make the types whose records start at these word indices, and put them into ``spec._types``.
 
     Raises:
-        BtfError: a record is cut short, has a bad name, or is of an unknown kind. Types before it have been made.
+        BtfError: a record is cut short, or has a bad name. Types before it have been made.
     """
     words, types, classes = spec._words, spec._types, _CLASSES
     names, first, end = spec.raw, spec._first_string, spec._strings_length
     before = spec._strings_at - first - 1
-    info = 0
     try:
         for position in positions:
             # u32 name_off, u32 info, u32 size_or_type
@@ -48,10 +49,6 @@ def inflate(spec: Spec, positions: Iterable[int]) -> None:
             types.setdefault(position, made)  # another thread may be faster: then its object counts
     except IndexError:
         raise BtfError("truncated: a record runs past the end of the types", source=spec.name or "BTF") from None
-    except KeyError:
-        raise BtfError(
-            f"kind {kind_name(info >> KIND_SHIFT & KIND_MASK)} is unknown", source=spec.name or "BTF"
-        ) from None
 
 
 # Each of these fills a draft from the words of its record. The layouts of what follows the first three words are in
@@ -132,6 +129,10 @@ def _datasec(made: Any, words: memoryview, at: int, info: int) -> None:
     made._variables = None
 
 
+def _unknown(made: Any, words: memoryview, at: int, info: int) -> None:
+    made._name = None  # its first word need be none
+
+
 _FILL: dict[type[t.Type], Callable[[Any, memoryview, int, int], None]] = {
     t.Int: _int,
     t.Pointer: _target,
@@ -152,6 +153,7 @@ _FILL: dict[type[t.Type], Callable[[Any, memoryview, int, int], None]] = {
     t.TypeTag: _type_tag,
 }
 _CLASSES: dict[int, tuple[Callable[[], t.Type], type[t.Type], bool, Callable[[Any, memoryview, int, int], None]]] = {
-    cls.kind: (draft_of(cls), cls, issubclass(cls, Named), fill) for cls, fill in _FILL.items()
+    **dict.fromkeys(range(KIND_MASK + 1), (draft_of(Unknown), Unknown, False, _unknown)),
+    **{cls.kind: (draft_of(cls), cls, issubclass(cls, Named), fill) for cls, fill in _FILL.items()},
 }
 _CLASSES[Kind.ENUM] = _CLASSES[Kind.ENUM64] = draft_of(t.Enum), t.Enum, True, _enum

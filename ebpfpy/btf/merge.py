@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy.errors import BtfError, InputError, NotFoundError
 
 from .dedup import deduplicate_with_map
+from .header import layout_section
 from .records import id_words, make_blob, record_end, string_words
 from .spec import Spec, spec_list
 
@@ -125,7 +126,8 @@ def merge_splits(splits: Iterable[Spec], *, name: str = "") -> MergedSpec:
     split = merged.spec
     words = array("I", base._words.tobytes() + split._words.tobytes())
     strings = base.own_strings() + split.own_strings()
-    spec = MergedSpec(make_blob(words, strings, base.byte_order), name=name or base.name)
+    layout = bytes(layout_section(base.raw, base.byte_order))
+    spec = MergedSpec(make_blob(words, strings, base.byte_order, layout), name=name or base.name)
     spec._pointer_size = base._pointer_size
     spec.modules = tuple(module.name for module in modules)
     spec._kernel, spec._kernel_end = base.name, split.first_id

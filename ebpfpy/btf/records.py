@@ -10,9 +10,8 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from ebpfpy.errors import BtfError
-
-from .kinds import HEADER_SIZE, KIND_MASK, KIND_SHIFT, MAGIC, RECORD_WORDS, VLEN_MASK, Kind, kind_name
+from .kinds import HEADER_SIZE, HEADER_SIZE_LAYOUT, KIND_MASK, KIND_SHIFT, MAGIC, RECORD_WORDS, VLEN_MASK, Kind
+from .unknown import unknown_kind
 
 if TYPE_CHECKING:
     from array import array
@@ -51,11 +50,7 @@ def record_end(spec: Spec, type_id: int) -> tuple[memoryview, int, int]:
     info = words[at + 1]
     known = RECORD_WORDS.get(info >> KIND_SHIFT & KIND_MASK)
     if known is None:
-        raise BtfError(
-            f"type {type_id} has the unknown kind {kind_name(info >> KIND_SHIFT & KIND_MASK)}: where it holds ids"
-            " is not known",
-            source=spec.name or "BTF",
-        )
+        raise unknown_kind(spec, type_id, "where it holds ids is not known")
     return words, at, at + 3 + known[0] + known[1] * (info & VLEN_MASK)
 
 
@@ -93,13 +88,23 @@ def own_strings(spec: Spec) -> tuple[bytes, int]:
     return strings, spec.strings_end - len(strings)
 
 
-def make_blob(words: array[int], strings: bytes, byte_order: ByteOrder) -> bytes:
-    """A blob with the classic header. `words`: the type section in this machine's byte order."""
+def make_blob(words: array[int], strings: bytes, byte_order: ByteOrder, layout: bytes = b"") -> bytes:
+    """A blob with the header that it needs: the classic one, unless it has a layout section.
+
+    Args:
+        words: the type section in this machine's byte order.
+        strings: the string section.
+        byte_order: of the blob.
+        layout: the layout section, in the byte order of the blob.
+    """
     if byte_order != sys.byteorder:
         words = words[:]
         words.byteswap()
     types = words.tobytes()
     mark = "<" if byte_order == "little" else ">"
+    size, before = HEADER_SIZE_LAYOUT if layout else HEADER_SIZE, len(types) + len(layout)
     # u16 magic, u8 version, u8 flags, u32 hdr_len, u32 type_off, u32 type_len, u32 str_off, u32 str_len
-    head = struct.pack(mark + "HBBIIIII", MAGIC, 1, 0, HEADER_SIZE, 0, len(types), len(types), len(strings))
-    return head + types + strings
+    head = struct.pack(mark + "HBBIIIII", MAGIC, 1, 0, size, 0, len(types), before, len(strings))
+    if layout:  # u32 layout_off, u32 layout_len
+        head += struct.pack(mark + "II", len(types), len(layout))
+    return head + types + layout + strings

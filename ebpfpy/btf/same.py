@@ -8,8 +8,11 @@ about n steps, however they are tangled. There is no recursion.
 
 from __future__ import annotations
 
+from ebpfpy.errors import BtfError
+
 from . import types as t
 from .typebase import check_type
+from .unknown import Unknown
 
 
 def same_type(a: t.Type, b: t.Type) -> bool:
@@ -21,6 +24,7 @@ def same_type(a: t.Type, b: t.Type) -> bool:
 
     Raises:
         InputError: one of them is no type.
+        BtfError: types of an unknown kind, which may be the same or not, decide.
         EbpfError: one of them refers to a type that does not exist, or that is malformed.
     """
     check_type(a)
@@ -36,6 +40,8 @@ def same_type(a: t.Type, b: t.Type) -> bool:
         right_look, right_inner = _look(right)
         if left_look != right_look or len(left_inner) != len(right_inner):
             return False
+        if isinstance(left, Unknown):
+            raise BtfError(f"{left!r} and {right!r}: nobody knows what in types of that kind makes them the same")
         sets[left_root] = right_root
         todo += zip(left_inner, right_inner, strict=True)
     return True
@@ -83,4 +89,6 @@ def _look(of: t.Type) -> tuple[tuple[object, ...], list[t.Type]]:
     if isinstance(of, t.Datasec):
         places = [(place.offset, place.size) for place in of.variables]
         return (kind, of.name, of.size, *places), [place.var for place in of.variables]
+    if isinstance(of, Unknown):
+        return (kind, int(of.kind), of.name, len(of.words)), []
     return (kind,), []

@@ -28,8 +28,7 @@ def test_the_layout_section_lets_an_unknown_kind_be_skipped() -> None:
     spec = btf.Spec(raw_btf(INT + UNKNOWN + LONG, STRINGS, layout=LAYOUT, header=32))
     assert len(spec) == 3
     assert spec.type_id(spec.type_by_name("long")) == 3
-    with pytest.raises(BtfError, match="25"):
-        spec.type_by_id(2)
+    assert int(spec.type_by_id(2).kind) == 25
 
 
 def test_split_btf_skips_unknown_kinds_by_the_layout_of_its_base() -> None:
