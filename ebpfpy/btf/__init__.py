@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .loadedmodules import kernel_module_names
     from .matchbase import match_base
     from .merge import MergedSpec, merge_splits
-    from .names import essential_name
+    from .names import RawName, essential_name
     from .oldkernels import Feature, sanitize
     from .rawdump import dump_raw
     from .relocatebase import relocate_base
@@ -98,6 +98,7 @@ __all__ = [
     "MergedSpec",
     "Param",
     "Pointer",
+    "RawName",
     "Restrict",
     "Spec",
     "SplitReport",

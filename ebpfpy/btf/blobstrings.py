@@ -14,6 +14,7 @@ from ebpfpy.errors import BtfError
 from ebpfpy.sys.memory import Memory, find
 
 from .kept import Kept
+from .names import RawName, decode_name
 from .typebase import as_number
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BlobStrings:
     _long_names = Kept[bytes, str]()
 
     def string(self, offset: int) -> str:
-        """The string at an offset of a `name_off` field, in this spec or its base.
+        """The string at an offset of a `name_off` field, in this spec or its base; a `RawName` where it is no UTF-8.
 
         Raises:
             BtfError: the offset is out of range, or is not where a string starts.
@@ -50,12 +51,12 @@ class BlobStrings:
         if len(found) > USUAL_NAME:
             text = self._long_names.get(found)
             if text is None:
-                text = self._long_names[found] = found.decode("utf-8", "backslashreplace")
+                text = self._long_names[found] = decode_name(found)
             return text
         try:
             return found.decode()
         except UnicodeDecodeError:
-            return found.decode("utf-8", "backslashreplace")
+            return RawName(found)
 
     def string_bytes(self, offset: int) -> bytes:
         """`string`, undecoded."""

@@ -38,6 +38,7 @@ from .kinds import (
     Kind,
     make_info,
 )
+from .names import RawName
 from .spec import Spec
 from .unknown import Unknown, check_place
 
@@ -220,7 +221,7 @@ class _Strings:
             self._next = original.strings_end
 
     def offset(self, name: str) -> int:
-        raw = name.encode()
+        raw = name.raw if name.__class__ is RawName else name.encode()
         found = self._offsets.get(raw)
         if found is None:
             found = self._offsets[raw] = self._next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import struct
 
@@ -9,7 +10,7 @@ import pytest
 
 from ebpfpy import btf
 from ebpfpy.btf.kinds import make_info
-from ebpfpy.errors import AmbiguousTypeError, TypeNotFoundError
+from ebpfpy.errors import AmbiguousTypeError, InputError, TypeNotFoundError
 from tests.strategies import raw_btf
 
 INT = btf.Int("int", 4, 1)
@@ -245,3 +246,48 @@ def test_the_first_name_of_a_split_is_near_too() -> None:
     builder = btf.Builder(spec_of(btf.Struct("other", 4)))
     builder.add(btf.Struct("tun_file", 4))
     assert builder.spec().near_names("tun_fil") == ("tun_file",)
+
+
+def _raw_and_lookalike() -> btf.Spec:
+    strings = b"\0int\0\xff\0\\xff\0a___\xfe\0\xfd___v\0"
+    int_ = [1, make_info(btf.Kind.INT), 4, 1 << 24 | 32]
+    structs = [[at, make_info(btf.Kind.STRUCT, 1), 4, at, 1, 0] for at in (5, 7)]
+    flavours = [[at, make_info(btf.Kind.FWD), 0] for at in (12, 18)]
+    return btf.Spec(raw_btf([word for record in (int_, *structs, *flavours) for word in record], strings))
+
+
+def test_a_name_that_is_no_utf_8_is_not_text_that_looks_like_it() -> None:
+    spec = _raw_and_lookalike()
+    raw, plain = (struct for struct in spec if isinstance(struct, btf.Struct))
+    assert (str(raw.name), plain.name) == ("\\xff", "\\xff")
+    assert raw.name != plain.name
+    assert plain.name != raw.name
+    assert len({raw.name, plain.name, "\\xff", btf.RawName(b"\xff")}) == 2
+    for one in (raw, plain):
+        assert spec.any_types_by_name(one.name) == [one]
+        assert spec.type_by_name(one.name) is one
+        assert spec.types_by_essential_name(one.name) == [one]
+        assert isinstance(one.members[0].name, btf.RawName) == (one is raw)
+    assert not btf.same_type(raw, plain)
+
+
+def test_a_name_that_is_no_utf_8_keeps_its_bytes_in_copies() -> None:
+    spec = _raw_and_lookalike()
+    builder = btf.Builder()
+    builder.add_all(spec)
+    copies = [builder.spec(), btf.deduplicate(spec), pickle.loads(pickle.dumps(spec))]
+    one = btf.Builder()
+    one.add(btf.Struct(btf.RawName(b"\xff"), 4, (btf.Member("a", spec.type_by_id(1)),)))
+    assert one.spec().ids_by_name(b"\xff") == [1]
+    for copy in copies:
+        assert [copy.ids_by_name(name) for name in (b"\xff", b"\\xff")] == [[2], [3]]
+        assert all(map(btf.same_type, copy, spec))
+    name = pickle.loads(pickle.dumps(spec.type_by_id(2).name))  # type: ignore[attr-defined]
+    assert (name, name.raw, f"{name}") == (btf.RawName(b"\xff"), b"\xff", "\\xff")
+
+
+def test_flavours_of_names_that_are_no_utf_8() -> None:
+    flavours = [each.name for each in _raw_and_lookalike() if isinstance(each, btf.Fwd)]
+    assert [btf.essential_name(each) for each in flavours] == ["a", btf.RawName(b"\xfd")]
+    with pytest.raises(InputError, match="a name is a string"):
+        btf.essential_name(None)  # type: ignore[arg-type]
