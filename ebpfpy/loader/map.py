@@ -30,7 +30,6 @@ _PER_CPU = frozenset(
     }
 )
 _OF_OBJECTS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
-_OF_SOCKETS = frozenset({MapType.SOCKMAP, MapType.SOCKHASH, MapType.REUSEPORT_SOCKARRAY})
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _BATCHED = frozenset({MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.ARRAY})
 _BATCH_BYTES = 4 << 20
@@ -156,13 +155,10 @@ class Map(MutableMapping[Any, Any]):
     def _named(self, error: KernelError) -> KernelError:
         """The error, saying which map it is about."""
         error.subject = error.subject or f"map {self.name}"
-        if error.errno == errno.E2BIG:
-            error.hint = error.hint or f"it is full, or has no such index; it was made for {self.max_entries} entries"
-        elif error.errno == errno.ENOSPC and self.type in _OF_SOCKETS and self.spec.value_size != 8:
-            error.hint = (
-                f"what is looked up in a {self.type.name} is a socket's cookie of 8 bytes, and value_size is"
-                f" {self.spec.value_size}: make the map with 8"
-            )
+        if not isinstance(error, (FileExistsError, FileNotFoundError)):  # which callers ask for
+            from . import maphints
+
+            error.hint = maphints.hint(error, self) or error.hint
         return error
 
     def _check(self, data: object, size: int, what: str) -> bytes:

@@ -433,3 +433,32 @@ def test_looking_up_a_socket_needs_values_of_8_bytes_and_the_error_says_so(kind)
         made.lookup_bytes(bytes(4))
     assert caught.value.errno == errno.ENOSPC
     assert f"looked up in a {kind.name}" in str(caught.value)
+
+
+# --- what a type of map does not do -------------------------------------------------------------------
+
+
+OPERATIONS = {
+    "lookup": lambda made: made.lookup_bytes(bytes(made.spec.key_size)),
+    "update": lambda made: made.update_bytes(bytes(made.spec.key_size), bytes(made.spec.value_size)),
+    "delete": lambda made: made.__delitem__(bytes(made.spec.key_size)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "why"),
+    [
+        (sys.MapType.PERF_EVENT_ARRAY, "lookup", "the kernel looks up values of no map of type PERF_EVENT_ARRAY"),
+        (sys.MapType.CGROUP_ARRAY, "lookup", "the kernel looks up values of no map of type CGROUP_ARRAY"),
+        (sys.MapType.XSKMAP, "lookup", "the kernel looks up values of no map of type XSKMAP"),
+        (sys.MapType.PERF_EVENT_ARRAY, "update", "a value of a PERF_EVENT_ARRAY is the descriptor of a perf event"),
+        (sys.MapType.CGROUP_ARRAY, "update", "a value of a CGROUP_ARRAY is the descriptor of a cgroup"),
+        (sys.MapType.PROG_ARRAY, "update", "a value of a PROG_ARRAY is the descriptor of a program"),
+        (sys.MapType.SOCKMAP, "update", "what goes into a SOCKMAP is a socket"),
+        (sys.MapType.ARRAY, "delete", "every key of a ARRAY is always there"),
+    ],
+)
+def test_what_a_type_of_map_does_not_do_is_said(kind, operation, why):
+    # descriptor 0 is no program, event, cgroup or socket
+    with map_of(kind) as made, pytest.raises(KernelError, match=rf"map by_hand: BPF_MAP_\w+: .*\({why}"):
+        OPERATIONS[operation](made)
