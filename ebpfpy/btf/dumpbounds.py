@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ebpfpy.errors import BtfError, InputError
+from ebpfpy.errors import InputError
 
 from . import types as t
-from .layout import DECORATIONS, MAX_DEPTH, sizeof
+from .layout import Ends, follow, sizeof
 
 _MANY = 1 << 62
 """Where counting ends."""
@@ -33,7 +33,7 @@ class Measures:
     """What is under types, and their sizes, each worked out once: thousands of members may share one long chain."""
 
     def __init__(self) -> None:
-        self._under: dict[t.Type, t.Type] = {}
+        self._ends = Ends()
         self._sizes: dict[t.Type, int] = {}
 
     def under(self, of: t.Type) -> t.Type:
@@ -42,28 +42,17 @@ class Measures:
         Raises:
             BtfError: typedefs and qualifiers form a cycle.
         """
-        chain, current = list[t.Type](), of
-        while isinstance(current, DECORATIONS) and current not in self._under:
-            chain.append(current)
-            if len(chain) > MAX_DEPTH:
-                raise BtfError(f"{of!r}: typedefs and qualifiers form a cycle")
-            current = current.target
-        current = self._under.get(current, current)
-        for each in chain:
-            self._under[each] = current
-        return current
+        return self._ends.under(of)
 
     def size(self, of: t.Type) -> int:
         """`layout.sizeof`, as far as it matters: nothing is longer than 2^62 bytes.
 
         Raises:
-            BtfError: the type has no size, or its size depends on itself.
+            BtfError: the type has no size, or its size depends on itself, or on more than 10,000 arrays.
         """
-        chain, current = list[t.Array | t.Var](), self.under(of)
+        chain, current = dict[t.Type, None](), self.under(of)
         while isinstance(current, (t.Array, t.Var)) and current not in self._sizes:
-            chain.append(current)
-            if len(chain) > MAX_DEPTH:
-                raise BtfError(f"{of!r}: its size depends on itself")
+            follow(current, chain, of, "its size depends on itself")
             current = self.under(current.element if isinstance(current, t.Array) else current.type)
         found = self._sizes.get(current)
         size = sizeof(current) if found is None else found

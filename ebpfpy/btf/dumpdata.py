@@ -74,6 +74,7 @@ def dump_data(
     Raises:
         InputError: the buffer is too short, the type has no values, or contains itself or something that does not lie
             in it; or the text would have more than a million values, or out of all proportion to the bytes.
+        BtfError: typedefs, qualifiers or arrays form a cycle, or the type has no size.
     """
     check_type(of)
     view = memoryview(bytes_view(buffer))

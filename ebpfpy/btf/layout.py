@@ -9,7 +9,7 @@ from .typebase import check_type
 from .ways import Ways
 
 MAX_DEPTH = 10_000
-"""Longer chains of arrays, and of types built by hand, than this are cycles or attacks."""
+"""Longer chains of arrays, and of types built by hand, than this are refused."""
 _SHORT = 32
 """Chains that are walked, from object to object; the ends of longer ones are remembered."""
 
@@ -20,29 +20,80 @@ def resolve(of: t.Type) -> t.Type:
     """The type under all typedefs, qualifiers and type tags.
 
     Raises:
-        BtfError: they form a cycle.
+        BtfError: they form a cycle; or there are more than 10,000 of them, built by hand.
         InputError: it is no type.
     """
     current = of
-    for step in range(MAX_DEPTH):
+    for _ in range(_SHORT):
         if not isinstance(current, DECORATIONS):
             check_type(current)
             return current
-        if step >= _SHORT and current._spec is not None:
-            spec = current._spec
-            return spec.type_by_id(Ways.end(spec, spec.type_id(current)))
         current = current.target
-    raise BtfError(f"{of!r}: typedefs and qualifiers form a cycle")
+    return Ends().under(current)
+
+
+class Ends:
+    """`resolve` with a memory: thousands of members may lie at the end of one long chain, built by hand or not."""
+
+    def __init__(self) -> None:
+        self._known: dict[t.Type, t.Type] = {}
+
+    def under(self, of: t.Type) -> t.Type:
+        """The type under all typedefs, qualifiers and type tags.
+
+        Raises:
+            BtfError, InputError: as `resolve`.
+        """
+        known, current = self._known, of
+        passed: dict[t.Type, None] = {}
+        while isinstance(current, DECORATIONS):
+            found = known.get(current)
+            if found is not None:
+                current = found
+                break
+            follow(current, passed, of, "typedefs and qualifiers form a cycle")
+            spec = current._spec
+            if len(passed) >= _SHORT and spec is not None:  # which remembers the ends of its chains
+                current = spec.type_by_id(Ways.end(spec, spec.type_id(current)))
+            else:
+                current = current.target
+        check_type(current)
+        known.update(dict.fromkeys(passed, current))
+        return current
+
+
+def follow(step: t.Type, passed: dict[t.Type, None], of: t.Type, circle: str) -> None:
+    """Note a step of a way.
+
+    Args:
+        step: where the way is now.
+        passed: the steps before; it gets this one.
+        of: where the way began.
+        circle: what a way is that comes back to itself.
+
+    Raises:
+        BtfError: the way was here before, or is longer than `MAX_DEPTH`.
+    """
+    if step in passed:
+        raise BtfError(f"{of!r}: {circle}")
+    if len(passed) >= MAX_DEPTH:
+        raise BtfError(f"{of!r}: a chain of more than {MAX_DEPTH} types")
+    passed[step] = None
 
 
 def sizeof(of: t.Type) -> int:
     """The size in bytes.
 
     Raises:
-        BtfError: the type has no size (void, a function, a forward declaration), or its chain is a cycle.
+        BtfError: the type has no size (void, a function, a forward declaration), or its chain is a cycle, or of more
+            than 10,000 arrays.
     """
-    current, count = of, 1
-    for step in range(MAX_DEPTH):
+    current, count, step = of, 1, 0
+    passed: dict[t.Type, None] = {}
+    while True:
+        step += 1
+        if step > _SHORT:
+            follow(current, passed, of, "its size depends on itself")
         if isinstance(current, t.Array):
             count *= current.count
             current = current.element
@@ -56,7 +107,6 @@ def sizeof(of: t.Type) -> int:
             return count * current.size
         else:
             raise BtfError(f"{current!r} has no size")
-    raise BtfError(f"{of!r}: its size depends on itself")
 
 
 def alignof(of: t.Type) -> int:

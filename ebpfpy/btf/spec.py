@@ -48,6 +48,7 @@ _LONG_NAMES = frozenset(
 
 
 _SHOWN_IDS = 10
+_DEEPEST = 64
 _TOGETHER = 256  # types that a walk makes at a time
 _KINDS_OF: dict[type[Type], tuple[int, ...]] = {
     cls: (cls.kind,) for cls in (Int, Float, Struct, Union, Fwd, Typedef, Func, Var, Datasec, DeclTag, TypeTag)
@@ -65,10 +66,12 @@ class Spec(NameTable):
 
     Raises:
         BtfError: the header is malformed, or its byte order is not the base's.
+        InputError: more than 64 splits would lie one on the other.
     """
 
     # what most specs never change, they share: thousands of modules are opened to be asked for one name
     _pointer_size: int | None = None
+    _depth = 0  # how many lie below
     incarnation: tuple[int, int] | None = None
     """Which loading of a module of the running kernel this is; see `ebpfpy.btf.loadedmodules`. None for others."""
     _types = Kept[int, Type]()
@@ -102,6 +105,9 @@ class Spec(NameTable):
             )
         self.first_id = base._next_id
         self._first_string = base._first_string + base._strings_length
+        self._depth = base._depth + 1
+        if self._depth > _DEEPEST:
+            raise InputError(f"{name or 'BTF'}: split BTF on more than {_DEEPEST} others, one on the other")
         # splits without a layout of their own learn from each other
         self._sizes = dict(USUAL_SIZES) if layout else base._sizes
         self._lock = base._lock

@@ -21,7 +21,7 @@ from ebpfpy.errors import InputError
 
 from . import types as t
 from .codec import Codec, Read, inside, unfit, write_inside
-from .layout import DECORATIONS, MAX_DEPTH
+from .layout import Ends
 from .scalarcodecs import MAX_INTEGER, bitfield, enum, integer, plain, text_array
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Compiler:
         self.made: dict[tuple[t.Type, bool], Codec] = {}
         self.shapes: dict[tuple[t.Type, bool], _Shape] = {}
         self.fields = 0
-        self.resolved: dict[t.Type, t.Type] = {}
+        self.resolve = Ends().under
         self.inside: list[t.Type] = []
 
     def compile(self, of: t.Type, *, last: bool) -> Codec:
@@ -74,23 +74,6 @@ class Compiler:
             found = self.made[of, last] = self._make(of, last)
             self.inside.pop()
         return found
-
-    def resolve(self, of: t.Type) -> t.Type:
-        """`layout.resolve` with a memory: a thousand members may use one long chain of typedefs."""
-        chain: list[t.Type] = []
-        current = of
-        while isinstance(current, DECORATIONS):
-            known = self.resolved.get(current)
-            if known is not None:
-                current = known
-                break
-            chain.append(current)
-            if len(chain) > MAX_DEPTH:
-                raise InputError(f"{of!r}: typedefs and qualifiers form a cycle")
-            current = current.target
-        for each in chain:
-            self.resolved[each] = current
-        return current
 
     def _enter(self, of: t.Type) -> None:
         if of in self.inside:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from ebpfpy import btf
-from ebpfpy.errors import BtfError, TypeNotFoundError
+from ebpfpy.errors import BtfError, InputError, TypeNotFoundError
 from tests.unit.core.records import SIGNED, Records
 
 INT = btf.Int("int", 4, 1)
@@ -107,6 +107,37 @@ def test_a_circle_of_any_length_is_told(links: int) -> None:
     for question in (btf.resolve, btf.sizeof, btf.alignof):
         with pytest.raises(BtfError, match=r"cycle|depends on itself"):
             question(spec.type_by_id(1))
+
+
+@pytest.mark.parametrize("links", [1, 33, 9000, 50_000])
+def test_what_is_at_the_end_of_a_long_chain_has_a_value(links: int) -> None:
+    records = Records()
+    last = chained(records, records.int("long", 8, SIGNED), links)
+    of = records.spec().type_by_id(last)
+    assert btf.decode(of, bytes((5, *bytes(7)))) == 5
+    assert btf.dump_data(of, bytes((5, *bytes(7))), skip_names=True) == "5"
+
+
+def test_a_chain_that_is_too_long_is_not_called_a_cycle() -> None:
+    typedefs: btf.Type = INT
+    arrays: btf.Type = INT
+    for _ in range(10_100):
+        typedefs = btf.Typedef("t", typedefs)
+        arrays = btf.Array(arrays, INT, 1)
+    calls = [(ask, typedefs) for ask in (btf.resolve, btf.sizeof, _decode, _dump)]
+    for ask, of in (*calls, (btf.sizeof, arrays), (_dump, arrays)):
+        with pytest.raises(BtfError, match="a chain of more than 10000 types"):
+            ask(of)
+    with pytest.raises(InputError, match="nested more than 64"):
+        _decode(arrays)
+
+
+def _decode(of: btf.Type) -> object:
+    return btf.decode(of, bytes(4))
+
+
+def _dump(of: btf.Type) -> object:
+    return btf.dump_data(of, bytes(4))
 
 
 @pytest.mark.parametrize("links", [10, 100])

@@ -137,3 +137,13 @@ def test_names_of_any_shape_are_found_by_name_class_and_essential_name_on_every_
     essential = btf.essential_name(name)
     if essential != name:
         assert kernel.any_types_by_name(essential) == []
+
+
+def test_splits_one_on_the_other_are_as_many_as_can_be_asked_and_no_more(base: btf.Spec) -> None:
+    top = base
+    for floor in range(64):
+        top = split_on(top, btf.Fwd("shared"), name=f"split {floor}")
+    assert len(top.every_type_by_name("shared")) == 65
+    assert len(pickle.loads(pickle.dumps(top)).every_type_by_name("shared")) == 65
+    with pytest.raises(InputError, match="split BTF on more than 64 others"):
+        split_on(top, btf.Fwd("shared"), name="one more")
