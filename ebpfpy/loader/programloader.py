@@ -76,7 +76,8 @@ class _Ready:
         fixups: its CO-RE relocations, solved.
         code: relocated, with maps and externs written into it.
         fd_array: descriptors of BTF objects of modules, for `code`.
-        request: what the kernel is asked; None: what that is may change until it is asked.
+        request: what the kernel is asked; None: that is put together when it is asked, as it may change until then, or
+            needs room for a log.
     """
 
     spec: ProgramSpec
