@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OF_SOCKETS: Final = frozenset({MapType.SOCKMAP, MapType.SOCKHASH, MapType.REUSEPORT_SOCKARRAY, MapType.XSKMAP})
 _DESCRIPTORS: Final = {
-    MapType.PROG_ARRAY: "a program",
+    MapType.PROG_ARRAY: "a program, of the type of those that use the array or are in it",
     MapType.PERF_EVENT_ARRAY: "a perf event",
     MapType.CGROUP_ARRAY: "a cgroup",
 }

@@ -11,11 +11,11 @@ import attrs
 import pytest
 
 import ebpfpy
-from ebpfpy import link, sys
+from ebpfpy import asm, link, sys
 from ebpfpy.errors import InputError, KernelError, UnsupportedError
 from ebpfpy.loader import create_map
 from tests.kernel import features
-from tests.kernel.blueprints import ORDER, collection_of, path_of
+from tests.kernel.blueprints import ORDER, collection_of, path_of, program_of
 from tests.kernel.needs import without_missing_maps
 
 CPUS = sys.possible_cpus()
@@ -462,3 +462,17 @@ def test_what_a_type_of_map_does_not_do_is_said(kind, operation, why):
     # descriptor 0 is no program, event, cgroup or socket
     with map_of(kind) as made, pytest.raises(KernelError, match=rf"map by_hand: BPF_MAP_\w+: .*\({why}"):
         OPERATIONS[operation](made)
+
+
+def test_programs_of_two_types_in_one_array_are_refused_and_the_error_says_why():
+    code = [asm.mov_imm(0, 0), asm.exit_()]
+    kinds = (sys.ProgramType.XDP, sys.ProgramType.SOCKET_FILTER)
+    array = ebpfpy.MapSpec("jumps", sys.MapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=4)
+    programs = [program_of(code, name=kind.name, kind=kind) for kind in kinds]
+    with ebpfpy.Collection(collection_of(*programs, maps=[array])) as collection:
+        first, second = (collection.programs[kind.name].fileno().to_bytes(4, ORDER) for kind in kinds)
+        jumps = collection.maps["jumps"]
+        jumps.update_bytes(bytes(4), first)
+        with pytest.raises(KernelError, match="of the type of those that use the array or are in it") as caught:
+            jumps.update_bytes(bytes(4), second)
+        assert caught.value.errno == errno.EINVAL
