@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KEPT: Final = 16
 """Objects whose blueprints a cache keeps."""
+LARGEST: Final = 1 << 20
+"""Bytes: a larger object is read each time. What is kept of one weighs about as much as the object."""
 
 
 class ReadBefore:
@@ -50,6 +52,8 @@ class ReadBefore:
             known = self._specs.get((name, data))
         if known is None:
             known = read_blueprints(ObjectFile(data, name))
+            if len(data) > LARGEST:
+                return known
             with self._lock:
                 self._specs[name, data] = known
         return known.copy()

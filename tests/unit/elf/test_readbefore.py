@@ -9,7 +9,7 @@ import pytest
 
 from ebpfpy import btf
 from ebpfpy.elf import load_collection_spec, readbefore
-from ebpfpy.elf.readbefore import KEPT, ReadBefore
+from ebpfpy.elf.readbefore import KEPT, LARGEST, ReadBefore
 from ebpfpy.errors import ElfError, KernelError
 
 TESTDATA = Path(__file__).parents[3] / "testdata"
@@ -103,6 +103,13 @@ def test_no_more_objects_are_kept_than_said(tmp_path: Path, read: list[str]) -> 
     assert len(read) == KEPT + 1
     before.load(paths[0])
     assert len(read) == KEPT + 2
+
+
+def test_what_is_very_large_is_not_kept(read: list[str]) -> None:
+    before = ReadBefore()
+    large = OTHER.read_bytes() + bytes(LARGEST)
+    assert list(before.load(large).programs) == list(before.load(large).programs)
+    assert len(read) == 2
 
 
 def test_each_cache_has_its_own() -> None:
