@@ -14,8 +14,8 @@ from ebpfpy.errors import BtfError
 from ebpfpy.sys.memory import Memory, find
 
 from .kept import Kept
-from .names import RawName, decode_name
-from .typebase import as_number
+from .names import RawName, check_bytes, decode_name
+from .typebase import as_number, iterable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ class BlobStrings:
         Raises:
             BtfError: the offset is out of range, or is not where a string starts.
         """
-        found = self.string_bytes(as_number(offset))
+        found = self.string_bytes(offset)
         if len(found) > USUAL_NAME:
             text = self._long_names.get(found)
             if text is None:
@@ -60,6 +60,8 @@ class BlobStrings:
 
     def string_bytes(self, offset: int) -> bytes:
         """`string`, undecoded."""
+        if offset.__class__ is not int:
+            offset = as_number(offset)
         own = offset - self._first_string
         if 0 < own < self._strings_length:
             at = self._strings_at + own
@@ -84,8 +86,8 @@ class BlobStrings:
         """`string_bytes` for many offsets at once, which is faster."""
         first, length, start, data = self._first_string - 1, self._strings_length - 1, self._strings_at - 1, self._data
         found: list[bytes] = []
-        for offset in offsets:
-            at = offset - first
+        for offset in iterable(offsets, "offsets of strings"):
+            at = (offset if offset.__class__ is int else as_number(offset)) - first
             if 1 < at <= length:
                 at += start
                 piece = data[at - 1 : at + USUAL_NAME]
@@ -117,6 +119,8 @@ class BlobStrings:
 
     def string_offsets(self, name: bytes) -> list[int]:
         """Every offset at which `name` stands as a whole string; base strings first."""
+        if name.__class__ is not bytes:
+            check_bytes(name)
         return [*(self.base._offsets_of(name) if self.base is not None else ()), *self._each_own_offset(name)]
 
     def _offsets_of(self, name: bytes) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from ebpfpy.sys.paths import path_text
 from .handle import Handle, iter_handles
 from .load import load_kernel_module_spec, load_kernel_spec
 from .loadedmodules import (
+    DIRECTORY,
     NO_BTF,
     SYSFS,
     Incarnation,
@@ -71,7 +72,7 @@ class Cache:
     def __init__(self, size: int = DEFAULT_SIZE, *, directory: str | os.PathLike[str] = SYSFS) -> None:
         if not isinstance(size, int) or size < 0:
             raise InputError(f"a cache has room for a number of bytes, not {size!r}")
-        self.directory = path_text(directory, "the directory of the kernel's BTF")
+        self.directory = path_text(directory, DIRECTORY)
         self._lock = threading.RLock()
         self._kernel: Spec | None = None
         self._size = size

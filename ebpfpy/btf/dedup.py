@@ -43,6 +43,7 @@ from .equivalence import REFERS, UNKNOWN, Table, settle_composites
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, RECORD_WORDS, VLEN_MASK, Kind
 from .records import make_blob
 from .spec import Spec, check_spec
+from .typebase import as_number, iterable
 from .unknown import unknown_kind
 
 if TYPE_CHECKING:
@@ -95,12 +96,13 @@ def deduplicate_with_map(spec: Spec, *, keep_strings: Iterable[int] = ()) -> Ded
 
     Raises:
         BtfError: as `deduplicate`; or one of `keep_strings` is no string.
+        InputError: `keep_strings` are no whole numbers.
     """
     check_spec(spec)
     strings = _Strings(spec)
     table = _read(spec)
     used = _check(spec, table, strings)
-    kept = list(keep_strings)
+    kept = [as_number(each) for each in iterable(keep_strings, "offsets of strings")]
     strings.check(kept)
     if strings.twins:
         _rename(table, strings.twins)

@@ -13,7 +13,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ebpfpy.errors import BtfError
+from ebpfpy.errors import BtfError, InputError
 
 from .kinds import MAGIC
 from .rows import Rows
@@ -76,9 +76,13 @@ def parse_ext(data: bytes | memoryview, strings: Spec, *, source: str = ".BTF.ex
 
     Raises:
         BtfError: it is malformed.
+        InputError: these are no bytes, or no `Spec`.
     """
     check_spec(strings)
-    data = memoryview(data)
+    try:
+        data = memoryview(data).cast("B")
+    except TypeError:
+        raise InputError(f".BTF.ext is bytes, not {type(data).__name__}") from None
     order: ByteOrder = strings.byte_order
     mark = "<" if order == "little" else ">"
     if len(data) < 8:

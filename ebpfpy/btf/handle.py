@@ -104,13 +104,17 @@ class Handle:
 
         Raises:
             KernelError: the kernel refused; the attribute ``log`` has its reason.
+            InputError: `source` is split BTF, or something else.
         """
         if isinstance(source, Spec):
             if source.split:
                 raise InputError(f"{source.name or 'BTF'}: split BTF cannot be loaded: only BTF that stands alone can")
             data, name = bytes(source.raw), name or source.name
         else:
-            data = bytes(source)
+            try:
+                data = bytes(memoryview(source))
+            except TypeError:
+                raise InputError(f"BTF is a Spec or bytes, not {type(source).__name__}") from None
         try:
             return cls(sys.btf_load(data, name=name)[0])
         except KernelError as error:

@@ -7,12 +7,13 @@ import os
 from typing import IO, TYPE_CHECKING, Final
 
 from ebpfpy.errors import EbpfError, NotFoundError, kernel_error
+from ebpfpy.sys.paths import path_text
 from ebpfpy.sys.vmlinux import VMLINUX
 
 from .header import looks_like_btf
-from .loadedmodules import GONE, NO_BTF, SYSFS, module_name, why_no_types
+from .loadedmodules import DIRECTORY, GONE, NO_BTF, SYSFS, module_name, why_no_types
 from .source import Source, contents, read_sysfs, read_sysfs_with_inode, unwrap
-from .spec import Spec
+from .spec import Spec, check_spec
 from .standsalone import refuse_alone
 from .types import Struct
 
@@ -114,12 +115,14 @@ def load_kernel_module_spec(name: str, base: Spec | None = None, *, directory: s
 
     Raises:
         NotFoundError: no such module is loaded (any more, or not quite yet), or it has no BTF; the error says which.
-        InputError: that is no module name.
+        InputError: that is no module name, no `Spec`, or no path.
         BtfError: its BTF is malformed.
         KernelError: its file cannot be read; also the matching OSError.
     """
     name = module_name(name)
-    path = f"{directory}/{name}"
+    if base is not None:
+        check_spec(base)
+    path = f"{path_text(directory, DIRECTORY)}/{name}"
     try:
         data, inode = _read_module(name, path)
     except NotFoundError as error:

@@ -21,6 +21,7 @@ import os
 from typing import TypeAlias
 
 from ebpfpy.errors import InputError, kernel_error
+from ebpfpy.sys.paths import path_text
 from ebpfpy.sys.vmlinux import VMLINUX
 
 SYSFS = "/sys/kernel/btf"
@@ -29,6 +30,7 @@ LIST = "/proc/modules"
 GONE = frozenset({errno.ENOENT, errno.ENODEV})
 """Errors of opening and reading a file in sysfs whose module has just been unloaded."""
 
+DIRECTORY = "the directory of the kernel's BTF"
 NO_BTF = "it is loaded, but has no BTF"
 
 _MAX_NAME = 255
@@ -44,8 +46,10 @@ def kernel_module_names(directory: str = SYSFS) -> tuple[str, ...]:
         directory: where the kernel shows its BTF, if sysfs is mounted elsewhere.
 
     Raises:
+        InputError: that is no path.
         KernelError: the directory cannot be listed; also the matching OSError.
     """
+    directory = path_text(directory, DIRECTORY)
     try:
         return tuple(sorted(name for name in os.listdir(directory) if name != VMLINUX))
     except OSError as error:

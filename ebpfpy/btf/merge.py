@@ -20,6 +20,7 @@ from .dedup import deduplicate_with_map
 from .header import layout_section
 from .records import id_words, make_blob, record_end, string_words
 from .spec import Spec, spec_list
+from .typebase import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,9 +74,12 @@ class MergedSpec(Spec):
         Raises:
             NotFoundError: there is no such module, or no such type in it.
         """
+        module, type_id = as_number(module), as_number(type_id)
+        if not 0 <= module < len(self._ids):
+            raise NotFoundError(f"{self.name or 'merged BTF'}: no module {module}, it was made of {len(self._ids)}")
         if 0 <= type_id < self._kernel_end:
             return type_id
-        if not 0 <= module < len(self._ids) or not 0 <= type_id - self._kernel_end < len(self._ids[module]):
+        if not 0 <= type_id - self._kernel_end < len(self._ids[module]):
             raise NotFoundError(f"{self.name or 'merged BTF'}: module {module} has no type with id {type_id}")
         return self._ids[module][type_id - self._kernel_end]
 

@@ -91,6 +91,16 @@ def encode_name(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
+def check_bytes(name: object) -> None:
+    """Refuse what is no undecoded name.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(name, bytes):
+        raise InputError(f"a name is bytes here, undecoded, not {name!r:.200}")
+
+
 def essential_bytes(name: bytes) -> bytes:
     """`essential_name` for the undecoded name."""
     match = _FLAVOUR.match(name)

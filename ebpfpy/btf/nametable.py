@@ -15,7 +15,7 @@ from ebpfpy.sys.memory import Memory
 
 from .blobstrings import USUAL_NAME
 from .kinds import KIND_MASK, KIND_SHIFT, RECORD_WORDS, Kind
-from .names import essential_bytes
+from .names import check_bytes, essential_bytes
 from .recordtable import RecordTable
 
 if TYPE_CHECKING:
@@ -38,11 +38,18 @@ class NameTable(RecordTable):
         Args:
             name: the name, undecoded.
             kinds: only types of these kinds, which is faster; None for all.
+
+        Raises:
+            InputError: the name is not bytes.
         """
+        if name.__class__ is not bytes:
+            check_bytes(name)
         return [self._id_at(position) for position in self._positions_by_name(name, kinds)]
 
     def ids_by_essential_name(self, essential: bytes, kinds: Collection[int] | None = None) -> list[int]:
         """`ids_by_name` for all own types whose name without flavour is `essential`."""
+        if essential.__class__ is not bytes:
+            check_bytes(essential)
         flavours = self._flavour_offsets(essential)
         exact = bool(essential) and essential_bytes(essential) == essential
         if len(flavours) > _MANY_FLAVOURS:

@@ -19,6 +19,7 @@ from .kinds import (
     kind_name,
 )
 from .spec import check_spec
+from .typebase import iterable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,10 +44,11 @@ def dump_raw(spec: Spec, *, ids: Iterable[int] | None = None) -> Iterator[str]:
     Raises:
         BtfError: a record is malformed.
         TypeNotFoundError: there is no such id.
+        InputError: `spec` is no `Spec`, or `ids` are no ids.
     """
     check_spec(spec)
     quoted = _Quoted(spec)
-    for type_id in range(spec.first_id, spec.first_id + len(spec)) if ids is None else ids:
+    for type_id in range(spec.first_id, spec.first_id + len(spec)) if ids is None else iterable(ids, "ids"):
         if type_id == 0:
             yield "[0] VOID '(anon)'"
             continue

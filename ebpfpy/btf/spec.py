@@ -283,11 +283,15 @@ class Spec(NameTable):
         raise TypeNotFoundError(f"{self._label}: no {what}{hint}", name=name, near=near)
 
     def near_names(self, name: str, count: int = 3) -> tuple[str, ...]:
-        """Up to `count` names of own types and members that resemble `name`, best first; for error messages."""
+        """Up to `count` names of own types and members that resemble `name`, best first; for error messages.
+
+        Raises:
+            InputError: `name` is no string, or `count` no number.
+        """
         import difflib
 
         stem = re.escape(encode_name(name)[:3])
-        if not name:
+        if as_number(count) < 1 or not name:
             return ()
         around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
         pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(b"\0" + self.own_strings())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, Kind
+from .spec import check_spec
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -34,7 +35,13 @@ KEYWORDS = {
 
 
 def describe(spec: Spec, type_id: int) -> str:
-    """Kind and name of a type, without making an object: "struct task_struct", "enum64 foo", "ptr"."""
+    """Kind and name of a type, without making an object: "struct task_struct", "enum64 foo", "ptr".
+
+    Raises:
+        InputError: `spec` is no `Spec`, or `type_id` no number.
+        BtfError, TypeNotFoundError: as `Spec.locate`.
+    """
+    check_spec(spec)
     if type_id == 0:
         return "void"
     words, position = spec.locate(type_id)

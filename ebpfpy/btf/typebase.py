@@ -20,13 +20,14 @@ from ebpfpy.errors import InputError
 from .kinds import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import NoReturn, SupportsIndex
 
     from .spec import Spec
 
 Reference: TypeAlias = "Type | int | Callable[[], Type]"
 F = TypeVar("F", bound="Frozen")
+V = TypeVar("V")
 
 set_attribute = object.__setattr__
 """Sets an attribute of a frozen object; for constructors."""
@@ -177,6 +178,8 @@ def follow(reference: Reference, spec: Spec | None) -> Type:
         if spec is None:
             raise InputError("a type id means nothing without a Spec: refer to the type object itself")
         return spec.type_by_id(reference)
+    if isinstance(reference, type):
+        raise InputError(f"{reference!r} is a class, and no type: refer to one of its objects")
     found = reference if isinstance(reference, Type) or not callable(reference) else reference()
     check_type(found)
     return found
@@ -191,6 +194,22 @@ def as_number(number: object) -> int:
     if not isinstance(number, int):
         raise InputError(f"{number!r} is no number of a type, a part or a string")
     return int(number)
+
+
+def iterable(values: Iterable[V], what: str) -> Iterator[V]:
+    """What goes through several things.
+
+    Args:
+        values: the argument.
+        what: what they are, in an error.
+
+    Raises:
+        InputError: it goes through nothing.
+    """
+    try:
+        return iter(values)
+    except TypeError:
+        raise InputError(f"{values!r:.200} is no sequence of {what}") from None
 
 
 def check_type(of: object) -> None:

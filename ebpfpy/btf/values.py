@@ -46,7 +46,7 @@ def decode(of: t.Type, buffer: Any, *, text: bool = True) -> Any:
     """
     try:
         codec = of._spec.derived[_CACHE[text]][of]  # type: ignore[union-attr]
-    except (KeyError, AttributeError):
+    except (KeyError, AttributeError, TypeError):
         codec = _codec(of, text)
     if type(buffer) is not bytes:
         buffer = bytes_view(buffer)
@@ -102,6 +102,8 @@ _by_hand: dict[bool, WeakKeyDictionary[t.Type, Codec]] = {
 
 def _codec(of: t.Type, text: bool) -> Codec:
     check_type(of)
+    if text not in (True, False):
+        raise InputError(f"text is True or False, not {text!r}")
     spec = of._spec
     cache: Any = spec.derived.setdefault(_CACHE[text], {}) if spec is not None else _by_hand[text]
     found: Codec | None = cache.get(of)

@@ -8,7 +8,7 @@ import pytest
 
 from ebpfpy import btf, core
 from ebpfpy.elf import load_collection_spec
-from ebpfpy.errors import EbpfError, InputError, TypeNotFoundError
+from ebpfpy.errors import EbpfError, InputError, NotFoundError, TypeNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +165,61 @@ def test_tags_of_a_type_that_is_not_there_are_an_error():
 def test_a_type_too_large_to_write_is_refused_before_memory_is_taken():
     with pytest.raises(InputError, match="not written at once"):
         btf.encode(btf.Struct("s", 2**32 - 1, ()), {})
+
+
+def merged() -> btf.MergedSpec:
+    kernel = spec()
+    builder = btf.Builder(kernel)
+    builder.add(btf.Fwd("own"))
+    return btf.merge_splits([builder.spec("module")])
+
+
+ODD_ARGUMENTS: dict[str, Callable[[Any], object]] = {
+    "text of decode: None": lambda _: btf.decode(INT, bytes(4), text=None),
+    "text of decode: a list": lambda s: btf.decode(s.type_by_id(2), bytes(4), text=[]),
+    "keep_strings: a number": lambda s: btf.deduplicate_with_map(s, keep_strings=5),
+    "keep_strings: None in them": lambda s: btf.deduplicate_with_map(s, keep_strings=[None]),
+    "describe": lambda _: btf.describe(None, 1),
+    "describe_with_id": lambda _: btf.describe_with_id(None, 1),
+    "describe, id": lambda s: btf.describe(s, "x"),
+    "base of a module": lambda _: btf.load_kernel_module_spec("tun", 5),
+    "directory of a module": lambda _: btf.load_kernel_module_spec("tun", directory="\0"),
+    "ids of dump_raw": lambda s: list(btf.dump_raw(s, ids=5)),
+    "essential_name": lambda _: btf.essential_name(None),
+    "parse_ext": lambda s: btf.parse_ext(None, s),
+    "Handle.load: None": lambda _: btf.Handle.load(None),
+    "Handle.load: a number": lambda _: btf.Handle.load(5),
+    "kernel_module_names: 1.5": lambda _: btf.kernel_module_names(1.5),
+    "kernel_module_names: NUL": lambda _: btf.kernel_module_names("a\0b"),
+    "kernel_module_names: a number": lambda _: btf.kernel_module_names(10**40),
+    "near_names": lambda s: s.near_names("x", "x"),
+    "strings_at: a number": lambda s: s.strings_at(5),
+    "strings_at: text in it": lambda s: s.strings_at(["x"]),
+    "string_bytes": lambda s: s.string_bytes("x"),
+    "string_offsets": lambda s: s.string_offsets("x"),
+    "ids_by_essential_name": lambda s: s.ids_by_essential_name("x"),
+    "ids_by_name": lambda s: s.ids_by_name("x"),
+    "merged_id": lambda _: merged().merged_id(0, "x"),
+    "merged_id, module": lambda _: merged().merged_id("x", 0),
+    "a class for a type": lambda _: btf.Pointer(btf.Struct).target,
+    "a class for a type, written": lambda _: btf.Builder().add(btf.Pointer(btf.Struct)),
+}
+
+
+@pytest.mark.parametrize("what", ODD_ARGUMENTS)
+def test_odd_arguments_are_refused(what: str) -> None:
+    with pytest.raises(InputError):
+        ODD_ARGUMENTS[what](spec())
+
+
+def test_modules_that_were_not_merged_have_no_ids() -> None:
+    whole = merged()
+    assert [whole.merged_id(0, type_id) for type_id in range(4)] == [0, 1, 2, 3]
+    for module in (-1, 1, 99):
+        with pytest.raises(NotFoundError, match=f"no module {module}"):
+            whole.merged_id(module, 1)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_near_names_are_none(count: int) -> None:
+    assert spec().near_names("t", count) == ()
