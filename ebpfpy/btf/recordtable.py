@@ -76,6 +76,12 @@ class RecordTable(BlobStrings):
         words, position = self.locate(type_id)
         return words[position + 1] >> KIND_SHIFT & KIND_MASK
 
+    def ids_of(self, info: int) -> list[int]:
+        """Own types whose info word (kind, flag, number of parts or linkage) is exactly this, by id."""
+        self._grow(len(self._words))
+        words = self._words
+        return [type_id for type_id, at in enumerate(self._starts, self.first_id) if words[at + 1] == info]
+
     @cached_property
     def _words(self) -> memoryview:
         return native_words(self.raw, self._sections)

@@ -78,12 +78,21 @@ def run(options: argparse.Namespace) -> int:
     chosen = {program.name for program in select_programs(spec.programs, options.program)}
     for name in set(spec.programs) - chosen:
         del spec.programs[name]
+    for name in options.program:  # what is named is loaded, from a section with a leading "?", too
+        spec.programs[name].autoload = True
     apply_settings(spec, options.settings)
     printers, remarks = _printers(spec, options)
     how = ProgramOptions(kernel_types=types_of_files(options.btf)) if options.btf else ProgramOptions()
     with _terminated_cleanly(), ExitStack() as stack:
         collection = stack.enter_context(Collection(spec, CollectionOptions(programs=how)))
         readers = [(_reader(collection.maps[name], stack), printer) for name, printer in printers.items()]
+        for name in options.program:
+            if name not in collection.programs:
+                raise UnsupportedError(
+                    f"program {name} is not attached: it implements {spec.programs[name].attach_to or 'no member'},"
+                    " and no structure that is made refers to it",
+                    feature="attaching",
+                )
         _attach(collection, stack, asked_for=bool(options.program))
         for remark in [*remarks, *(f"note: {text}" for text in collection.notes)]:
             note(remark)

@@ -110,6 +110,7 @@ def _read(file: ObjectFile) -> CollectionSpec:
         missing = set(spec.slots.values()) - programs.keys() if spec.type == MapType.PROG_ARRAY else set()
         if missing:
             raise file.error(f"map {spec.name}: its values {', '.join(sorted(missing))} are no programs")
+        spec.own_slots = dict(spec.slots)
     _note_sections(file, notes)
     return CollectionSpec(
         source=file.source,

@@ -14,7 +14,7 @@ import attrs
 from ebpfpy.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ebpfpy import btf, core
     from ebpfpy.sys.enums import AttachType, MapType, ProgramType
@@ -125,6 +125,7 @@ class MapSpec:
             byte offset of the member that they implement, "" for a member that is to stay empty.
         autocreate: False for maps in sections with a leading "?": made only when set to True. Programs can be loaded
             without a map if their code that uses it is never reached, a constant being set so.
+        own_slots: what the object itself has in `slots`; not to be changed. Programs among them may be left out.
     """
 
     name: str
@@ -144,6 +145,7 @@ class MapSpec:
     inner: MapSpec | None = None
     slots: dict[int, str] = attrs.field(factory=dict)
     autocreate: bool = True
+    own_slots: Mapping[int, str] = attrs.field(factory=dict, repr=False, eq=False)
 
     def copy(self) -> MapSpec:
         """An independent copy; the BTF types are shared."""

@@ -22,6 +22,7 @@ from .objectbtf import load_types
 from .options import CollectionOptions
 from .pinning import shared_map
 from .programloader import ProgramLoader
+from .slots import check_slots
 from .token import token_of
 from .variable import Variable
 from .wellformed import check_options
@@ -43,8 +44,9 @@ class Collection:
     """The maps, programs and variables of an object, loaded.
 
     Everything is loaded, or nothing: when one part fails, the others are closed again. Programs and maps whose section
-    starts with "?" are left out, and so are the programs of a struct_ops map that is left out. What
-    `MapSpec.slots` names is put into maps of maps and program arrays; an element whose program is left out stays empty.
+    starts with "?" are left out, and so are the programs of a struct_ops map that is left out; one that is made brings
+    its programs, those whose section starts with "?", too. What `MapSpec.slots` names is put into maps of maps and
+    program arrays; an element that the object itself fills with a program that is left out stays empty, with a note.
     Owns what it made: close it, or use it as a context manager; links keep their programs alive by themselves. A
     program array is emptied by the kernel when the last descriptor and pin of it is gone.
 
@@ -79,6 +81,8 @@ class Collection:
         self.programs: dict[str, Program] = {}
         self.variables: dict[str, Variable] = {}
         self.notes = list(spec.notes)
+        wanted = dict(self._wanted_programs())
+        self.notes += check_slots(spec, wanted.keys())
         cache = options.cache if options.cache is not None else btf.Cache()
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -98,7 +102,7 @@ class Collection:
                     token_fd=self._token_fd,
                 )
                 while_loading.enter_context(loader)
-                loader.load(self._wanted_programs(), self.programs)
+                loader.load(wanted.items(), self.programs)
             self._bind_constants()
             self._fill_program_arrays()
             descriptors = {name: program.fileno() for name, program in self.programs.items()}
@@ -190,9 +194,10 @@ class Collection:
     def _wanted_programs(self) -> Iterator[tuple[str, ProgramSpec]]:
         """All but those that are to be left out, or that no structure of struct_ops that is made refers to any more."""
         for name, program in self.spec.programs.items():
-            if program.autoload and program.type != _STRUCT_OPS:
-                yield name, program
-            elif program.autoload and structops.is_used(program, self.spec.maps.values()):
+            if program.type != _STRUCT_OPS:
+                if program.autoload:
+                    yield name, program
+            elif structops.is_used(program, self.spec.maps.values()):
                 yield name, structops.implementing(program, self.spec.maps.values())
 
     def _load_types(self, spec: CollectionSpec) -> ObjectTypes | None:

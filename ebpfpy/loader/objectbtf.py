@@ -7,7 +7,8 @@ clang describes ``__kconfig`` and ``__ksym`` things in two data sections without
 * ``.ksyms``: each entry becomes 4 bytes of an integer variable: nobody reads it there, it only has to be valid. A
   function cannot be in a data section at all; one made-up variable takes the place of each.
 * the array at the end of a data section that was resized gets its new length.
-* extern functions and variables become global ones; parameters without a name get one, which the kernel insists on.
+* extern functions and variables become global ones, those in no section (declared without ``__ksym``), too; parameters
+  without a name get one, which the kernel insists on.
 
 Ids stay what they are: what is made up comes behind all other types.
 """
@@ -33,6 +34,9 @@ KCONFIG = ".kconfig"
 KSYMS = ".ksyms"
 _DUMMY = "dummy_ksym"
 _GLOBAL = 1
+_EXTERN_FUNC = make_info(Kind.FUNC, 2)
+_VAR = make_info(Kind.VAR)
+_EXTERN = 2
 _INT_BYTES = 4
 
 
@@ -76,9 +80,12 @@ def kernel_blob(types: Spec, sizes: Mapping[str, int] | None = None) -> bytes:
     sections = [
         section for name in names for section in types.any_types_by_name(name) if isinstance(section, btf.Datasec)
     ]
-    if not sections:
+    rewriter = _Rewriter(types)
+    functions = types.ids_of(_EXTERN_FUNC)
+    variables = [each for each in types.ids_of(_VAR) if rewriter.get(rewriter.place(each) + 12) == _EXTERN]
+    if not sections and not functions and not variables:
         return bytes(types.raw)
-    return _Rewriter(types).rewrite(sections, sizes or {})
+    return rewriter.rewrite(sections, sizes or {}, functions, variables)
 
 
 # What else may be left out where the kernel refuses BTF without what it lacks, youngest first: each adds to the others.
@@ -170,7 +177,17 @@ class _Rewriter(Patch):
         info = make_info(Kind.INT)
         return self.add(self.name(_DUMMY), info, _INT_BYTES, INT_SIGNED << 24 | 8 * _INT_BYTES)
 
-    def rewrite(self, sections: list[btf.Datasec], sizes: Mapping[str, int]) -> bytes:
+    def rewrite(
+        self, sections: list[btf.Datasec], sizes: Mapping[str, int], functions: list[int], variables: list[int]
+    ) -> bytes:
+        for type_id in functions:
+            function = self.types.type_by_id(type_id)
+            assert isinstance(function, btf.Func)
+            self._name_params(function)
+            at = self.place(type_id)
+            self.set(at + 4, self.get(at + 4) & ~VLEN_MASK | _GLOBAL)
+        for type_id in variables:
+            self.set(self.place(type_id) + 12, _GLOBAL)
         for section in sections:
             if section.name == KCONFIG:
                 self._lay_out_kconfig(section)
@@ -204,7 +221,6 @@ class _Rewriter(Patch):
             # u32 type, u32 offset, u32 size
             for index, word in enumerate((type_id, place.offset, place.size)):
                 self.set(at + 12 + 12 * number + 4 * index, word)
-            self.set(self.place(type_id) + 12, _GLOBAL)
         self.set(at + 8, max((place.offset + place.size for place in places.values()), default=0))
 
     def _replace_ksyms(self, section: btf.Datasec) -> None:
@@ -212,14 +228,9 @@ class _Rewriter(Patch):
         for number, entry in enumerate(section.variables):
             type_id = self.types.type_id(entry.var)
             if isinstance(entry.var, btf.Func):
-                self._name_params(entry.var)
-                where = self.place(type_id)
-                self.set(where + 4, self.get(where + 4) & ~VLEN_MASK | _GLOBAL)
                 type_id = self._dummy
             else:
-                where = self.place(type_id)
-                self.set(where + 8, self._int)
-                self.set(where + 12, _GLOBAL)
+                self.set(self.place(type_id) + 8, self._int)
             self.set(at + 12 + 12 * number, type_id)
             self.set(at + 12 + 12 * number + 4, _INT_BYTES * number)
             self.set(at + 12 + 12 * number + 8, _INT_BYTES)

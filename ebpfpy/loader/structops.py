@@ -122,8 +122,12 @@ def is_used(program: ProgramSpec, maps: Iterable[MapSpec]) -> bool:
     """Whether a struct_ops program is to be loaded: some structure that is made refers to it.
 
     One whose place in a structure was given to nobody or to another (``members["release"] = None``) is not. One that
-    never was in any is, so that the refusal says so.
+    never was in any is, so that the refusal says so. As in libbpf 1.5, who is in a structure that is made is loaded
+    even from a section with a leading "?"; not so a program of another section whose `autoload` was set to False.
     """
+    optional = program.section.startswith("?")
+    if not program.autoload and not optional:
+        return False
     structure, _, member = program.attach_to.partition(":")
     replaced = False
     users = []
@@ -134,21 +138,28 @@ def is_used(program: ProgramSpec, maps: Iterable[MapSpec]) -> bool:
             users.append(each)
         elif essential_name(each.value.name) == structure:
             replaced |= any(own.offset in each.slots for own in each.value.members if own.name == member)
-    return any(each.autocreate for each in users) if users else not replaced
+    if users:
+        return any(each.autocreate for each in users)
+    return program.autoload and not replaced
 
 
 def implementing(program: ProgramSpec, maps: Iterable[MapSpec]) -> ProgramSpec:
-    """The program, told which member it implements if only the blueprint of a structure says so."""
-    if program.type != ProgramType.STRUCT_OPS or ":" in program.attach_to:
+    """The program, told which member it implements if the blueprint of a structure says so, or says another."""
+    if program.type != ProgramType.STRUCT_OPS:
         return program
+    structure, _, told = program.attach_to.partition(":")
     for each in maps:
         if each.type != MapType.STRUCT_OPS or not isinstance(each.value, btf.Struct) or not each.autocreate:
             continue
         for offset, name in each.slots.items():
             member = next((member.name for member in each.value.members if member.offset == offset), "")
-            if name == program.name and member:
+            if name == program.name and member and (not told or _has(each.value, structure, told)):
                 return attrs.evolve(program, attach_to=f"{essential_name(each.value.name)}:{member}")
     return program
+
+
+def _has(value: btf.Struct, structure: str, member: str) -> bool:
+    return essential_name(value.name) == structure and any(own.name == member for own in value.members)
 
 
 def program_target(cache: btf.Cache, spec: ProgramSpec) -> tuple[Operations, int]:

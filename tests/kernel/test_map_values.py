@@ -71,6 +71,22 @@ def test_an_element_whose_program_is_left_out_stays_empty(spec):
     with ebpfpy.Collection(spec) as collection:
         assert collection.programs["chain"].run(PACKET).retval == 1
         assert len(collection.maps["steps_in_order"].items()) == 1
+        assert collection.notes == ["map steps_in_order: element 2 stays empty: program step_two is not loaded"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nowhere", "which the object does not have; there are: step_"),
+        ("first", "which is a map; there are: step_"),
+        ("step_two", "which is not loaded: set spec.programs"),
+    ],
+)
+def test_an_element_is_not_left_empty_where_somebody_wrote_a_program(spec, name, why):
+    spec.programs["step_two"].autoload = False
+    spec.maps["steps_in_order"].slots[1] = name
+    with pytest.raises(InputError, match=f"map steps_in_order: element 1 is to be program '{name}', {why}"):
+        ebpfpy.Collection(spec)
 
 
 def test_slots_can_be_edited_before_loading(spec):

@@ -160,6 +160,13 @@ def test_a_program_that_is_asked_for_and_cannot_be_attached_is_an_error(chosen):
     assert err.count("\n") == 1
 
 
+def test_a_program_that_is_asked_for_is_loaded_from_an_optional_section_too():
+    with running(TESTDATA / "iters.bpf.o", "--duration", "0.2", "--program", "each_task") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "attached each_task to " in err
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_detaches_and_closes_everything(number, status):
     with running(TESTDATA / "demo.bpf.o") as process:

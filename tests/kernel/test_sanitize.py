@@ -7,14 +7,16 @@ import sys
 import pytest
 
 import ebpfpy
-from ebpfpy import btf
+from ebpfpy import asm, btf
 from ebpfpy.btf import Feature
 from ebpfpy.errors import KernelError
 from ebpfpy.loader.objectbtf import kernel_blob, load_types
 from ebpfpy.loader.typefeatures import missing_features
-from tests.kernel.blueprints import TESTDATA
+from tests.kernel.blueprints import TESTDATA, collection_of, program_of
 
 OBJECTS = sorted(path.name for path in TESTDATA.glob("*.bpf.o") if "legacy" not in path.name)
+NUMBER = btf.Int("int", 4, 1)
+UNARY = btf.FuncProto(NUMBER, (btf.Param("", NUMBER),))
 SINGLE = [feature for feature in Feature if feature is not Feature.LAYOUT]
 
 
@@ -141,3 +143,20 @@ def test_leaving_out_one_feature_never_makes_loadable_types_refused(feature: Fea
             break
         missing |= each
     assert loads(btf.sanitize(types, missing | feature))
+
+
+@pytest.mark.parametrize("extern", [btf.Func("maybe", UNARY, 2), btf.Var("elsewhere", NUMBER, 2)], ids=["func", "var"])
+def test_externs_in_no_section_leave_the_functions_of_all_programs_known(extern: btf.Func | btf.Var) -> None:
+    builder = btf.Builder()
+    builder.add_all((btf.Func("p", btf.FuncProto(NUMBER, (btf.Param("ctx", NUMBER),)), 1), extern))
+    types = builder.spec()
+    program = program_of(
+        (asm.mov_imm(0, 7), asm.exit_()),
+        name="p",
+        func_infos=((0, types.type_id(types.type_by_name("p"))),),
+    )
+    spec = collection_of(program)
+    spec.types = types
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.notes == []
+        assert collection.programs["p"].run(bytes(64)).retval == 7

@@ -154,3 +154,48 @@ def test_other_maps_hold_no_structure_of_programs(spec):
     with pytest.raises(InputError, match="says its structure in `value`"):
         ebpfpy.Collection(spec)
     assert spec.maps["by_map"].type == MapType.STRUCT_OPS
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("zz", "which the object does not have; there are: cc_"),
+        ("by_map", "which is a map; there are: cc_"),
+        ("cc_release", "which is not loaded: set spec.programs"),
+    ],
+)
+def test_a_member_is_not_left_empty_where_somebody_wrote_a_program(spec, name, why):
+    spec.programs["cc_release"].autoload = False
+    spec.maps["by_map"].members["init"] = name
+    with pytest.raises(InputError, match=f"map by_map: member init is to be struct_ops program '{name}', {why}"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_program_is_in_one_member_only(spec):
+    spec.maps["by_map"].members["init"] = "cc_release"
+    with pytest.raises(InputError, match=r"program cc_release is to implement member .*, but implements .* already"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_program_that_moved_to_another_member_is_loaded_for_it(spec):
+    members = spec.maps["by_map"].members
+    members["init"], members["release"] = members["release"], members["init"]
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.programs["cc_release"].spec.attach_to == "tcp_congestion_ops:init"
+
+
+def test_a_program_of_an_optional_section_is_loaded_with_the_structure_that_has_it(spec):
+    release = spec.programs["cc_release"]
+    release.section, release.autoload = "?struct_ops", False
+    with ebpfpy.Collection(spec) as collection:
+        assert "cc_release" in collection.programs
+    spec.maps["by_map"].members["release"] = None
+    with ebpfpy.Collection(spec) as collection:
+        assert "cc_release" not in collection.programs
+        assert collection.notes == []
+
+
+def test_a_member_that_the_object_fills_may_stay_empty_with_a_note(spec):
+    spec.programs["cc_release"].autoload = False
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.notes == ["map by_map: member release stays empty: program cc_release is not loaded"]
