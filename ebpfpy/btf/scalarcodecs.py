@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .header import ByteOrder
 
+WIDE_FLOATS = (10, 12, 16)
+"""Bytes of ``long double``, whose format differs from machine to machine: of x87, with or without padding, or IEEE."""
 MAX_INTEGER = 16
 """Bytes of the largest integer."""
 
@@ -141,6 +143,20 @@ def bitfield(order: ByteOrder, of: t.Type, offset_bits: int, width: int, room: i
         out[at + start : at + end] = whole.to_bytes(end - start, order)
 
     return Codec(end, 1, read, write)
+
+
+def wide_float(size: int, what: str) -> Codec:
+    """A codec for floats that Python cannot hold: they are bytes."""
+
+    def read(buffer: Any, at: int) -> Any:
+        return bytes(buffer[at : at + size])
+
+    def write(value: Any, out: bytearray, at: int) -> None:
+        if not isinstance(value, (bytes, bytearray, memoryview)) or len(raw := bytes(value)) != size:
+            raise unfit(value, what, f"it must be {size} bytes, as they are in memory")
+        out[at : at + size] = raw
+
+    return Codec(size, 1, read, write, f"{size}s")
 
 
 def text_array(count: int, decoded: bool, last: bool) -> Codec:

@@ -22,7 +22,7 @@ from ebpfpy.errors import InputError
 from . import types as t
 from .codec import Codec, Read, inside, unfit, write_inside
 from .layout import Ends
-from .scalarcodecs import MAX_INTEGER, bitfield, enum, integer, plain, text_array
+from .scalarcodecs import MAX_INTEGER, WIDE_FLOATS, bitfield, enum, integer, plain, text_array, wide_float
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -96,6 +96,8 @@ class Compiler:
             return enum(self.order, of)
         if isinstance(of, t.Float):
             code = {2: "e", 4: "f", 8: "d"}.get(of.size)
+            if of.size in WIDE_FLOATS:
+                return wide_float(of.size, repr(of))
             if code is None:
                 raise InputError(f"{of!r}: Python has no float of {of.size} bytes")
             return plain(self.order, of.size, code, None, lambda value: value, repr(of))

@@ -29,7 +29,7 @@ def decode(of: t.Type, buffer: Any, *, text: bool = True) -> Any:
     union                     dict of all members, each a view of the same bytes
     array                     list; of ``char``: str up to the first NUL (as UTF-8, other bytes as backslash escapes)
     enum                      the enumerator's name (the first, if several have the value), or the int if none has it
-    bool, float               bool, float
+    bool, float               bool, float; of 10, 12 or 16 bytes (``long double``), which Python has not: bytes
     integer, pointer          int
     ========================  ==================================================================================
 

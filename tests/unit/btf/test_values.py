@@ -328,7 +328,7 @@ def make_typedef_cycle() -> btf.Type:
         (btf.Struct("s", 8, (btf.Member("x", U8), btf.Member("x", U8, 8))), "two members 'x'"),
         (btf.Int("odd", 0), "no integer has 0 bytes"),
         (btf.Int("wide", 32, 0, 255), "no integer has 32 bytes"),
-        (btf.Float("long double", 16), "no float of 16 bytes"),
+        (btf.Float("odd", 3), "no float of 3 bytes"),
         (btf.Enum("e", 3), "no enum has 3 bytes"),
     ],
 )
@@ -463,3 +463,23 @@ def test_readers_are_kept_by_the_spec_and_die_with_types_made_by_hand() -> None:
     del mine
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("size", [10, 12, 16])
+def test_floats_that_python_cannot_hold_are_bytes(size: int) -> None:
+    wide = btf.Float("long double", size)
+    of = btf.Struct(
+        "s",
+        4 + 3 * size,
+        (btf.Member("a", U32), btf.Member("x", wide, 32), btf.Member("y", btf.Array(wide, U32, 2), 32 + 8 * size)),
+    )
+    raw = bytes(range(4 + 3 * size))
+    parts = [raw[4 + size * index : 4 + size * (index + 1)] for index in range(3)]
+    value = btf.decode(of, memoryview(raw))
+    assert value == {"a": struct.unpack("I", raw[:4])[0], "x": parts[0], "y": parts[1:]}
+    assert btf.encode(of, value) == raw
+    assert btf.decode(wide, bytearray(parts[0])) == parts[0]
+    assert btf.encode(of, {"a": 1}) == struct.pack("I", 1) + bytes(3 * size)
+    for wrong in (1.5, "x", b"", bytes(size + 1), None):
+        with pytest.raises(InputError, match=f"x: .* does not fit .*it must be {size} bytes"):
+            btf.encode(of, {"x": wrong})
