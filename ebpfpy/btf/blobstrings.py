@@ -169,7 +169,7 @@ class BlobStrings:
 
     @cached_property
     def raw(self) -> memoryview:
-        """The blob, as bytes that cannot be written to."""
+        """The blob: a view (`memoryview`) of its bytes that cannot be written to; ``bytes(spec.raw)`` copies them."""
         return memoryview(self._data).cast("B").toreadonly()
 
     @property

@@ -11,7 +11,8 @@ What gives a wrong base away, strongest first:
   in the middle of others. Writers of BTF never do that. One misplaced name is proof.
 * **The end of the base's strings.** The module's own strings are all used, and each starts where the base's end plus
   its place says. There is at most one end for which that is so: what the base *should* have had. It explains a misfit
-  and is no proof by itself.
+  and is no proof by itself: where nothing else is wrong (the base holds the right one, and the module's own types as
+  well), the verdict is "cannot tell".
 * **Ids** beyond the last type.
 * **Kinds.** Every id of the module's own types moves with the number of the base's types, so FUNC refers to something
   else than a FUNC_PROTO, an array counts with something else than an integer, a member is a function.
@@ -138,7 +139,14 @@ class SplitReport:
                 f" this one has {self.base_strings}"
             )
         if self.verdict == "cannot tell":
-            lines.append("the module has no types" if not self.types else "nothing in the module depends on its base")
+            if not self.types:
+                lines.append("the module has no types")
+            elif not self.base_references:
+                lines.append("nothing in the module depends on its base")
+            else:
+                lines.append(
+                    "yet nothing is wrong with its ids and names here: this base may hold the right one, and more"
+                )
         return lines
 
     def __str__(self) -> str:
@@ -257,7 +265,7 @@ def _check_distilled(own: SplitReport, spec: Spec, base: Spec, strict: str | Non
     if own.faults:
         return report
     match = match_base(spec, base, strict=strict)
-    verdict: Verdict = "does not fit" if match.problems else own.verdict
+    verdict: Verdict = "does not fit" if match.problems else "fits" if own.base_references else own.verdict
     return attrs.evolve(report, verdict=verdict, problems=match.problems, notes=match.notes)
 
 
@@ -467,7 +475,7 @@ def _inspect(spec: Spec) -> SplitReport:
     expected = _expected_strings(spec, seen.names)
     faults = counts["string"] + counts["id"] + counts["kind"] + counts["layout"]
     verdict: Verdict = "does not fit" if faults else "fits"
-    if not faults and not seen.references:
+    if not faults and (not seen.references or expected not in (None, spec.base.strings_end)):
         verdict = "cannot tell"
     return SplitReport(
         name=spec.name or "BTF",

@@ -28,8 +28,10 @@ def sections(data: memoryview, wanted: tuple[str, ...], *, source: str) -> dict[
 
 
 def _sections(data: memoryview, wanted: tuple[str, ...], source: str) -> dict[str, memoryview]:
-    if len(data) < 20 or bytes(data[:4]) != b"\x7fELF":
+    if bytes(data[:4]) != b"\x7fELF":
         raise ElfError("not an ELF file", source=source, offset=0)
+    if len(data) < 20:
+        raise ElfError(f"truncated ELF header: {len(data)} bytes", source=source, offset=len(data))
     wide = data[4] == 2
     mark = ">" if data[5] == 2 else "<"
     if wide:

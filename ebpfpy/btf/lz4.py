@@ -65,7 +65,11 @@ class Decompressor:
             return b""
         size = int.from_bytes(data[at : at + 4], "little")
         end = at + 4 + size
-        if size == 0 or end > len(data):
+        if size == 0:  # no block: it is for others to say whether something may be here
+            self.eof = True
+            self.unused_data = data[at:]
+            return b""
+        if end > len(data):
             raise BtfError(f"lz4: a block of {size} bytes at {at} does not fit into {len(data)} bytes", offset=at)
         self._at = end
         try:

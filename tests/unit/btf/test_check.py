@@ -333,6 +333,16 @@ def test_a_module_that_refers_to_nothing_cannot_be_judged() -> None:
     assert report.reasons() == ["nothing in the module depends on its base"]
 
 
+def test_a_base_to_which_the_modules_own_types_were_added_is_not_said_to_fit(newer: btf.Spec) -> None:
+    tun = btf.load_split_spec(NEWER / "tun.btf.xz", newer)
+    for more in (tun, btf.merge_splits([tun], name="merged")):
+        report = btf.check_split(bytes(tun.raw), more)
+        assert (report.verdict, report.faults) == ("cannot tell", 0)
+        assert (report.expected_strings, report.base_strings) == (newer.strings_end, more.strings_end)
+        assert "yet nothing is wrong with its ids and names here" in str(report)
+        assert [each.base for each in btf.rank_bases(bytes(tun.raw), [more, newer])] == [newer.name, more.name]
+
+
 def test_a_report_reads_as_a_sentence_and_as_json() -> None:
     report = check(NAME + 1, kind(K.STRUCT), 4)
     assert str(report) == "m: does not fit vmlinux: 1 string offset not at the start of a string"

@@ -331,3 +331,9 @@ def test_a_kernels_types_that_cannot_be_read_are_an_error_of_the_librarys_own(di
     (tmp_path / "there" / "vmlinux").mkdir(parents=True)
     with pytest.raises(KernelError, match="vmlinux: read"):
         btf.load_kernel_spec(directory=str(tmp_path / directory))
+
+
+@pytest.mark.parametrize("size", [4, 5, 19])
+def test_the_beginning_of_an_elf_file_is_called_truncated(size: int) -> None:
+    with pytest.raises(ElfError, match=f"truncated ELF header: {size} bytes"):
+        btf.load_spec((b"\x7fELF\x02\x01\x01" + bytes(20))[:size])
