@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from .cdeclarator import MARK, MARK_END
 from .clayout import LARGEST
-from .cpadding import indented, padding, widening
-from .cwords import ARRAY, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Records, pick
+from .cpadding import indented, own_padding, padding, widening
+from .cscalars import ENUM_MODES
+from .cwords import ARRAY, ENUM, ENUM64, FLOAT, FWD, INT, PASSED, PTR, STRUCT, UNION, Records, pick
 from .kinds import KIND_FLAG, VLEN_MASK
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from .clayout import Layout
 
+_ENUMS = frozenset({ENUM, ENUM64})
 _SIZED = frozenset({FLOAT, ENUM, ENUM64, STRUCT, UNION})
 
 
@@ -57,7 +59,7 @@ class Columns:
         odd = set(tagged)
         distinct = set(self.types)
         sizes = {**layout.sizes, **dict(zip(composites, records.column(composites, 2), strict=True))}
-        measured = (distinct & sizes.keys()) - layout.legacy.keys() - {0}
+        measured = (distinct & sizes.keys()) - layout.legacy.keys() - layout.unlike - {0, *records.own(FWD)}
         bits = dict(zip(measured, map(mul, map(sizes.__getitem__, measured), repeat(8)), strict=True))
         for each in distinct - measured:
             self._bits(each, bits)
@@ -92,6 +94,8 @@ class Columns:
                 current = words[start + 2]
             elif kind == PTR:
                 known[current] = 8 * layout.pointer_size
+            elif kind in _ENUMS and words[start + 2] not in ENUM_MODES:
+                known[current] = -1
             elif kind in _SIZED or (kind == INT and words[start + 3] & 0xFFFFFF == 8 * words[start + 2]):
                 known[current] = 8 * words[start + 2]
             else:
@@ -153,7 +157,7 @@ class Columns:
                 self.gaps.setdefault(owner, []).append(row)
         for row in compress(range(len(offsets)), map(not_, names)):
             under = self.layout.composite_under(self.types[row]) if owners[row] not in odd else None
-            if under is None:
+            if under is None or self.layout.visible.clashes(owners[row]):
                 odd.add(owners[row])
             else:
                 self.parts[3 * row : 3 * row + 3] = f"\n\t{MARK}{under}{MARK_END}", "", ";"
@@ -164,6 +168,8 @@ class Columns:
         parts = self.parts[3 * first : 3 * end]
         if type_id in self.tails or type_id in self.gaps:
             self._pad(type_id, first, parts)
+            if not self.records.words[self.records.starts[type_id]]:
+                return own_padding("".join(parts), type_id)
         return "".join(parts)
 
     def _pad(self, type_id: int, first: int, parts: list[str]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from .cdeclarator import FREE_TEXT, MARK, TAG_KEYWORDS
 from .clayout import Layout
+from .cnames import Scope
+from .cscalars import ENUM_MODES
 from .cwords import ENUM, ENUM64, enum_values
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT
 
@@ -22,12 +24,6 @@ MARKED = re.compile("\x01([0-9]+)\x02")
 MOST_TABS = 64
 _BODY_COST = 256
 """Characters of text that take as long as one more body inside of another."""
-_ENUM_MODES = {
-    1: " __attribute__((mode(QI)))",
-    2: " __attribute__((mode(HI)))",
-    4: " __attribute__((mode(SI)))",
-    8: " __attribute__((mode(DI)))",
-}
 
 
 class Writer(Layout):
@@ -35,7 +31,14 @@ class Writer(Layout):
 
     def enumerators(self, names: list[str]) -> list[str]:
         """What the enumerators of these names are called; a header decides otherwise."""
-        return names
+        if "" not in names and len(set(names)) == len(names):
+            return names
+        scope, used = Scope(dict.fromkeys(names, 1)), set[str]()
+        made = []
+        for name in names:
+            made.append(scope.claim(name or "unnamed") if not name or name in used else name)
+            used.add(name)
+        return made
 
     def body(self, type_id: int, tabs: int, name: str) -> str:
         """A struct, union or enum spelled out; bodies inside of it are marked, see `expand`."""
@@ -82,7 +85,11 @@ class Writer(Layout):
         if size != 4 or kind == ENUM64:
             low, high = min(numbers, default=0), max(numbers, default=0)
             wide = low < -(1 << 31) or high >= 1 << 32 or (low < 0 and high >= 1 << 31)
-            attribute = "" if size == (8 if wide else 4) else _ENUM_MODES.get(size, "")
+            attribute = (
+                ""
+                if size == (8 if wide else 4)
+                else ENUM_MODES.get(size, f" /* of {size} bytes, which C does not have */")
+            )
         if not lines:
             lines = [f"{self.enumerators([f'{name}___empty'])[0]} = 0,"]
         indent = "\n" + "\t" * min(tabs, MOST_TABS)

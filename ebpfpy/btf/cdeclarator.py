@@ -73,7 +73,11 @@ _SCALAR = re.compile("[A-Za-z_][A-Za-z0-9_ ]*")
 _EASY = frozenset({PTR, ARRAY, CONST})
 _OPENING = frozenset("[(")
 _BOTTOMS = frozenset({INT, FLOAT, STRUCT, UNION, ENUM, ENUM64, FWD, TYPEDEF})
-_LONG = 256
+_VA_LISTS = frozenset({"__builtin_va_list", "__gnuc_va_list"})
+NO_ELEMENT: Declarator = ("char /* of nothing that has a size */ ", "", PLAIN, (), "")
+"""What stands for the elements of arrays that C does not have."""
+NO_RESULT: Declarator = ("void /* C returns no arrays and no functions */ ", "", PLAIN, (), "")
+LONG = 256
 """Characters from which on every text is counted: what is long may grow without end."""
 _FAR = 32
 """Steps of a chain of which one is kept: many types may share a long chain, and none should walk all of it again."""
@@ -102,6 +106,8 @@ class Declarators:
         self.renamed: dict[int, str] = {}
         self.declarators: dict[int, Declarator] = {0: ("void ", "", PLAIN, (), "")}
         self._under: dict[int, int] = {0: 0}
+        self._void, self._hollow = _Answers(self, {VOID}), _Answers(self, {VOID, FUNC_PROTO, FWD})
+        self._no_result = _Answers(self, {ARRAY, FUNC_PROTO})
         self.tags = TagWriter(self.tag_styles)
         self._alone = _Alone(self.declarators)
         self._said = _Said(self.declarators)
@@ -192,8 +198,10 @@ class Declarators:
             if below not in _BOTTOMS:
                 return None
             inner = known[target] = self._bottom(target, below, words, at, info)
+        if kind == ARRAY and self.is_hollow(target):
+            inner = NO_ELEMENT
         before, behind, level, mentioned, tag = inner
-        if len(before) + len(behind) > _LONG:
+        if len(before) + len(behind) > LONG:
             return None
         if kind == PTR:
             if behind[:1] in _OPENING:
@@ -244,6 +252,10 @@ class Declarators:
                 tagged.clear()
                 level = POINTER
             elif kind == ARRAY:
+                if self.is_hollow(words[at + 3]):
+                    first_before, _, level, mentioned, tag = NO_ELEMENT
+                    before, behind, front = [first_before], [], []
+                    tagged.clear()
                 behind.append(f"[{words[at + 5]}]")
                 first = "["
             elif kind == TYPE_TAG:
@@ -265,6 +277,23 @@ class Declarators:
 
     def _points(self, type_id: int) -> bool:
         return self.kind_under(type_id) == PTR
+
+    def is_hollow(self, type_id: int) -> bool:
+        """Whether nothing is of that type: it is void, a function, or declared and not defined."""
+        return self._hollow[type_id]
+
+    def is_va_list(self, type_id: int) -> bool:
+        """Whether it is the compiler's own type, which is void for some that make BTF."""
+        current = type_id
+        while current:
+            words, at = self.locate(current)
+            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+            if kind not in PASSED:
+                return False
+            if kind == TYPEDEF and self.spec.string(words[at]) in _VA_LISTS:
+                return True
+            current = words[at + 2]
+        return False
 
     def under(self, type_id: int) -> int:
         """The type under typedefs, qualifiers and type tags."""
@@ -333,15 +362,20 @@ class Declarators:
         else:  # those of pointers to functions have no names
             texts = list(map(self._alone.__getitem__, types))
         inner = [*chain.from_iterable(map(self._said.__getitem__, types))]
-        if 0 in types:  # void: nothing, or anything
+        voids = list(map(self._void.__getitem__, types))
+        if any(voids):  # nothing, or anything
             for index, type_id in enumerate(types):
                 if not type_id:
                     texts[index] = "void" if count == 1 else "..." if index == count - 1 else "int"
+                elif voids[index]:
+                    texts[index] = "int /* void */"
         if tags:
             for index, each in tags.items():
                 if 0 <= index < count and types[index]:
                     texts[index] = " ".join([texts[index], *self.declared(each)])
         before, after, _, mentioned, tag = self.declarators[words[at + 2]]
+        if self._no_result[words[at + 2]]:
+            before, after, _, mentioned, tag = NO_RESULT
         behind = f"({', '.join(texts) or 'void'}){after}"
         self.spend(len(behind))
         if mentioned:
@@ -370,6 +404,18 @@ class Declarators:
     def error(self, type_id: int, why: str) -> BtfError:
         """An error about one type."""
         return BtfError(f"{describe_with_id(self.spec, type_id)}: {why}", source=self.spec.name or "BTF")
+
+
+class _Answers(dict[int, bool]):
+    """Type id -> whether the kind under it is one of some; found when asked for."""
+
+    def __init__(self, declarators: Declarators, kinds: set[int]) -> None:
+        self.declarators, self.kinds = declarators, kinds
+
+    def __missing__(self, type_id: int) -> bool:
+        declarators = self.declarators
+        found = self[type_id] = declarators.kind_under(type_id) in self.kinds and not declarators.is_va_list(type_id)
+        return found
 
 
 class _Alone(dict[int, str]):

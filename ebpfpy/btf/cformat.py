@@ -37,14 +37,15 @@ def format_c(of: t.Type) -> str:
     =====================  ===============================================================================
 
     Members are where BTF has them: gaps that a compiler would not make by itself are filled with unnamed bitfields, and
-    ``__attribute__((packed))`` is there where it must be. Other types are referred to by name; those without one are
-    spelled out. Works for types of any depth and for types that refer to themselves.
+    large ones with a member ``char __padding_16520[3960]``; ``__attribute__((packed))`` is there where it must be.
+    Other types are referred to by name; those without one are spelled out. Works for types of any depth and for types
+    that refer to themselves.
 
     Names that C does not allow are made ones: ``core::fmt`` becomes ``core__fmt``, ``if`` becomes ``if_``, ``3d``
     becomes ``_3d``, and the second of two members of one name ``name___2``.
 
-    A member that C cannot have, because it lies outside of its struct or starts within a byte, is a comment:
-    ``/* not here: tail, at bits 64 to 96 of 64 */``.
+    A member that C cannot have, because it lies outside of its struct, starts within a byte or has a type without a
+    size, is a comment: ``/* not here: tail, at bits 64 to 96 of 64 */``.
 
     Args:
         of: a type of a `Spec`, or one built by hand.

@@ -12,7 +12,8 @@ Works on the raw words: a vmlinux of 126,000 types is half a second's work.
 from __future__ import annotations
 
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from ebpfpy.errors import InputError
 
@@ -21,7 +22,7 @@ from .cdecl import MOST_TABS
 from .cdeclarator import MARK
 from .ckfuncs import write_kfuncs
 from .clayout import Shape
-from .cnames import KEYWORDS_C23, identifier
+from .cnames import KEYWORDS_C23, PREDEFINED, identifier
 from .corder import Order
 from .cscalars import integer_name, is_c_integer
 from .cscope import VA_LIST, Taken
@@ -41,7 +42,7 @@ _HEAD = """\
 #ifndef {guard}
 #define {guard}
 {include}
-{push}"""
+{undefined}{push}"""
 _PUSH = """\
 #if defined(__clang__) && defined(__bpf__) && !defined(BPF_NO_PRESERVE_ACCESS_INDEX)
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -65,8 +66,9 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
 
     Structs, unions, enums and typedefs with the layout that BTF has, and prototypes of kfuncs (functions with the
     declaration tag ``bpf_kfunc``). Several types of one name become ``name``, ``name___2``, ...; names that C does not
-    allow are made ones. It compiles as C (C11 to C23, with GNU extensions) with clang for BPF, and with GCC and clang
-    for machines whose numbers have the sizes of the spec's; there the layouts are the same.
+    allow are made ones. It compiles as C (C11 to C17 with GNU extensions; C23, unless members are called ``bool``) with
+    clang for BPF, and with GCC and clang for machines whose numbers have the sizes of the spec's; there the layouts are
+    the same.
 
     Declaration and type tags are macros, ``__btf_decl_tag("...")`` and ``__btf_type_tag("...")``, which the header
     defines as attributes for compilers that know these, else as nothing.
@@ -80,7 +82,8 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
     Args:
         spec: whose types.
         include: what the header of a split spec includes: a name for ``#include "..."``. Not used without a base.
-        guard: the macro of the include guard; by default made of the spec's name, ``__VMLINUX_H__``.
+        guard: the macro of the include guard; by default made of the spec's name, ``__VMLINUX_H__``, and of its
+            contents where the name does not tell it from others, as for a split without a name.
 
     Yields:
         Pieces of text, in order; joined, they are the header.
@@ -93,7 +96,7 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
     check_spec(spec)
     if not isinstance(include, str) or not isinstance(guard, str):
         raise InputError("include and guard are text")
-    guard = guard or f"__{identifier(spec.name.rpartition('/')[2] or 'vmlinux').upper()}_H__"
+    guard = guard or _own_guard(spec)
     if identifier(guard) != guard:
         raise InputError(f"{guard!r} cannot be a macro")
     if spec.base is None:
@@ -102,16 +105,45 @@ def format_header(spec: Spec, *, include: str = "vmlinux.h", guard: str = "") ->
         raise InputError(f"{include!r} cannot be included")
     else:
         line = f'\n#include "{include}"\n'
-    text, composites = _written(spec)
-    yield _HEAD.format(guard=guard, include=line, push=_PUSH if composites else "")
+    text, undefined, composites = _written(spec)
+    yield _HEAD.format(guard=guard, include=line, undefined=undefined, push=_PUSH if composites else "")
     yield text
     yield _TAIL.format(guard=guard, pop=_POP if composites else "")
 
 
-def _written(spec: Spec) -> tuple[str, bool]:
-    """The declarations, and whether structs or unions are among them: if not, clang warns that the pragma is unused."""
+def _own_guard(spec: Spec) -> str:
+    """A macro for the include guard that no other header has."""
+    name = spec.name.rpartition("/")[2]
+    guard = _guard_of(name)
+    if (spec.base is not None and (guard == _guard_of("") or guard in _guards_below(spec))) or not name.isascii():
+        return f"__{identifier(name).upper() or 'SPLIT'}_{crc32(spec.raw):08X}_H__"
+    return guard
+
+
+def _guard_of(name: str) -> str:
+    return f"__{identifier(name or 'vmlinux').upper()}_H__"
+
+
+def _guards_below(spec: Spec) -> Iterator[str]:
+    base = spec.base
+    while base is not None:
+        yield _guard_of(base.name.rpartition("/")[2])
+        base = base.base
+
+
+class _Written(NamedTuple):
+    """The declarations, lines that take macros away, and whether there are records: if not, clang minds the pragma."""
+
+    text: str
+    undefined: str
+    records: bool
+
+
+def _written(spec: Spec) -> _Written:
     header = _Header(spec)
-    return header.text(), bool(header.records.own(STRUCT, UNION))
+    text = header.text()
+    lines = [f"#undef {name}\n" for name in sorted(PREDEFINED.intersection(header.names.values()))]
+    return _Written(text, "".join([*lines, "\n"]) if lines else "", bool(header.records.own(STRUCT, UNION)))
 
 
 class _Header(Order):

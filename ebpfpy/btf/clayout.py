@@ -17,9 +17,25 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .cdeclarator import MARK, MARK_END, Declarators
 from .cnames import Scope
-from .cpadding import indented, padding, widening
-from .cscalars import alignments
-from .cwords import ARRAY, COMPOSITES, ENUM, ENUM64, FLOAT, INT, PASSED, PTR, STRUCT, UNION, Words, parts_of
+from .cpadding import indented, own_padding, padding, widening
+from .cscalars import ENUM_MODES, alignments
+from .cvisible import Visible
+from .cwords import (
+    ARRAY,
+    COMPOSITES,
+    ENUM,
+    ENUM64,
+    FLOAT,
+    FUNC_PROTO,
+    FWD,
+    INT,
+    PASSED,
+    PTR,
+    STRUCT,
+    UNION,
+    Words,
+    parts_of,
+)
 from .kinds import INT_BOOL, KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK
 
 if TYPE_CHECKING:
@@ -36,6 +52,7 @@ Named: TypeAlias = "tuple[str, int, int, int, str]"
 
 UNNAMED = "a member without a name"
 _BOOL_WIDTH = 1
+_SIZELESS = {FUNC_PROTO: "a function", FWD: "of a type that is only declared"}
 LARGEST = 1 << 62
 """Where sizes end: arrays of arrays of a hostile BTF would have ever longer numbers."""
 
@@ -74,6 +91,9 @@ class Layout(Declarators):
         self.mentions: dict[int, tuple[str, ...]] = {}  # of `fields`: the inner tags of those that have some
         self.legacy: dict[int, tuple[int, int]] = {}  # integers that are bitfields: (bit offset, bits)
         self.widest: dict[int, int] = {}  # types of bitfields: the width that they can have
+        self.unlike: set[int] = set()  # enums of sizes that C's have not
+        self._without: dict[int, str] = {0: "of type void"}  # why no member can have that type; "" if one can
+        self.visible = Visible(self)
         self.contained: dict[int, int] = {}  # typedefs that must not be used for members: what they stand for
 
     def tags_on(self, type_id: int) -> Mapping[int, Sequence[tuple[str, bool]]]:  # noqa: ARG002
@@ -133,6 +153,8 @@ class Layout(Declarators):
         elif kind in (INT, FLOAT, ENUM, ENUM64):
             size = words[at + 2]
             align, most = alignments(size, self.pointer_size)
+            if kind in (ENUM, ENUM64) and size not in ENUM_MODES:
+                self.unlike.add(type_id)
             if kind == INT:
                 word = words[at + 3]  # u32 encoding << 24 | bit offset << 16 | bits
                 bits, offset = word & 0xFF, word >> 16 & 0xFF
@@ -164,7 +186,26 @@ class Layout(Declarators):
         if kind == INT:
             boolean = words[at + 3] >> 24 & INT_BOOL
             return 0 if size not in (1, 2, 4, 8, 16) else _BOOL_WIDTH if boolean else size * 8
-        return size * 8 if kind in (ENUM, ENUM64) else 0
+        return size * 8 if kind in (ENUM, ENUM64) and under not in self.unlike else 0
+
+    def without(self, member: int) -> str:
+        """Why no member can have that type, or ""."""
+        known, path, current = self._without, list[int](), member
+        while current not in known:
+            words, at = self.locate(current)
+            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+            if kind in PASSED or kind == ARRAY:
+                path.append(current)
+                current = words[at + 3] if kind == ARRAY else words[at + 2]
+                if len(path) > self.count:
+                    raise self.error(member, "it refers to itself")
+            elif current in self.unlike:
+                known[current] = f"an enum of {words[at + 2]} bytes"
+            else:
+                known[current] = _SIZELESS.get(kind, "")
+        for each in path:
+            known[each] = known[current]
+        return known[current]
 
     def field(self, member: int) -> Field:
         """A type as that of a member; it was measured."""
@@ -178,7 +219,7 @@ class Layout(Declarators):
     def compose(self, type_id: int, words: Words, at: int, info: int, kind: int) -> Shape:
         """The members of a struct or union with what they need around them; their types were measured."""
         tags = self.tags_on(type_id)
-        members, left_out = self._named(words, at, info, tags)
+        members, left_out = self._named(type_id, words, at, info, tags)
         align, most, end, packed, arms = 8, 8, 0, False, False
         union = kind == UNION
         for name, member, offset, width, _ in members:
@@ -210,6 +251,8 @@ class Layout(Declarators):
         lines += left_out
         inner = tuple(chain.from_iterable(self.mentions.get(member[1], ()) for member in members))
         text = "".join(indented(lines))
+        if not words[at]:
+            text = own_padding(text, type_id)
         return Shape(align, most, packed, text, inner)
 
     def composite_under(self, member: int) -> int | None:
@@ -217,7 +260,7 @@ class Layout(Declarators):
         return self.under(member) if self.kind_under(member) in COMPOSITES else None
 
     def _named(
-        self, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]
+        self, type_id: int, words: Words, at: int, info: int, tags: Mapping[int, Sequence[tuple[str, bool]]]
     ) -> tuple[list[Named], list[str]]:
         """All members that C can have, each name once; and notes about the others."""
         found: list[Named] = []
@@ -225,6 +268,7 @@ class Layout(Declarators):
         names, widest = self.names, self.widest
         used: set[str] = set()
         scope: Scope | None = None
+        unnamed = False
         members = self.members(words, at, info)
         for index, (name_off, member, offset, width) in enumerate(members):
             name = names[name_off]
@@ -244,10 +288,15 @@ class Layout(Declarators):
                     left_out.append(
                         f"/* not here: {name or UNNAMED}, a bitfield of {width} bits, which its type has not */"
                     )
+            elif why := self.without(member):
+                left_out.append(f"/* not here: {name or UNNAMED}, {why}, at bit {offset} */")
             elif name:
                 found.append((name, member, offset, 0, behind))
             elif (under := self.composite_under(member)) is not None:
                 found.append(("", under, offset, 0, behind))
+                unnamed = True
+        if scope is not None or (unnamed and self.visible.clashes(type_id)):
+            found = self.visible.apart(type_id, found)
         return found, left_out
 
     def _line(self, name: str, member: int, width: int, tags: str) -> str:
@@ -281,13 +330,13 @@ class Layout(Declarators):
     def _arms(self, members: list[Named], total: int) -> list[str]:
         """Members that overlap: each in a struct of its own, all of them in one union; and notes about others."""
         lines, left_out = ["union {"], list[str]()
-        for name, member, offset, width, tags in members:
+        for index, (name, member, offset, width, tags) in enumerate(members):
             end = offset + (width or self.fields[member][3])
             if end > total or (not width and offset % 8):
                 left_out.append(f"/* not here: {name or UNNAMED}, at bits {offset} to {end} of {total} */")
                 continue
             arm = [
-                *padding(0, offset, 64, self.pointer_size, packed=True),
+                *(own_padding(line, f"of_{index}") for line in padding(0, offset, 64, self.pointer_size, packed=True)),
                 self._line(name, member, width, tags),
             ]
             lines += ["\tstruct {", *(f"\t\t{line}" for line in arm), "\t} __attribute__((packed));"]

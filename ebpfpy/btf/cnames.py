@@ -23,13 +23,18 @@ _Alignas _Alignof _Atomic _BitInt _Bool _Complex _Float16 _Generic _Imaginary _N
 _Float32 _Float64 _Float128 _Float32x _Float64x __asm __asm__ __attribute __attribute__ __bf16 __alignof __alignof__
 __complex__ __const __const__ __extension__ __float128 __ibm128 __imag__ __inline __inline__ __int128 __int128_t
 __uint128_t __label__ __real__ __restrict __restrict__ __signed __signed__ __thread __typeof __typeof__ __volatile
-__volatile__ __auto_type __func__ __null
+__volatile__ __auto_type __func__ __null _Decimal32 _Decimal64 _Decimal128 __fp16 __builtin_offsetof
+alignas alignof constexpr nullptr static_assert thread_local typeof_unqual
 """
 KEYWORDS = frozenset(_WORDS.split())
-"""Words that no declaration may use as a name, for the C of GCC and clang up to C17."""
+"""Words that no declaration may use as a name, for the C of GCC and clang up to C23."""
 
 KEYWORDS_C23 = frozenset({"bool", "true", "false"})
 """Words that became keywords, with the meaning that the kernel gives them as names."""
+
+_PREDEFINED = "linux unix i386 mips sparc hppa m68k mc68000 MIPSEB MIPSEL R3000 R4000 PPC powerpc"
+PREDEFINED = frozenset(_PREDEFINED.split())
+"""Macros without an underscore in front that compilers define for some machine, unless told to follow the standard."""
 
 _NO_LETTER = re.compile(r"[^A-Za-z0-9_]")
 _CLASSES = bytes(

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy.errors import BtfError
 
 from .cdecl import Writer
-from .cdeclarator import PLAIN, POINTER
+from .cdeclarator import LONG, PLAIN, POINTER
 from .cnames import Identifiers
-from .cscalars import alignments, is_c_integer
+from .cscalars import ENUM_MODES, alignments, is_c_integer
 from .cwords import (
     ARRAY,
     COMPOSITES,
@@ -111,6 +111,8 @@ class Order(Writer, ABC):
             known.update(zip(ids, zip(tags, repeat(""), repeat(PLAIN), repeat(()), ends), strict=False))
         for type_id, size in zip(enums, records.column(enums, 2), strict=True):
             self.sizes[type_id] = size
+            if size not in ENUM_MODES:
+                self.unlike.add(type_id)
             self.aligns[type_id], most = alignments(size, self.pointer_size)
             if most != self.aligns[type_id]:
                 self.loose[type_id] = most
@@ -145,7 +147,7 @@ class Order(Writer, ABC):
         for type_id, target in zip(pointers, targets, strict=True):
             if target in known:
                 before, behind, _, mentioned, tag = known[target]
-                if not behind:
+                if not behind and len(before) < LONG:  # the text of a long chain is counted
                     known[type_id] = (f"{before}*", "", POINTER, mentioned, tag)
                     if mentionable[target]:
                         mentionable[type_id] = complete[type_id] = 1
@@ -156,7 +158,7 @@ class Order(Writer, ABC):
         for type_id in records.own(ARRAY):
             start = starts[type_id]
             inner = known.get(words[start + 3])
-            if inner is not None and not inner[1]:
+            if inner is not None and not inner[1] and not self.is_hollow(words[start + 3]):
                 before, _, level, mentioned, tag = inner
                 known[type_id] = (before, f"[{words[start + 5]}]", level, mentioned, tag)
         for type_id, proto in self.functions:

@@ -35,6 +35,11 @@ def padding(start: int, end: int, align: int, pointer_size: int, *, packed: bool
     return lines
 
 
+def own_padding(text: str, owner: int | str) -> str:
+    """The text of padding with other names, for what shares a scope with other padding."""
+    return text.replace("char __padding_", f"char __padding_{owner}_")
+
+
 def widening(start: int, end: int, align: int, pointer_size: int, *, packed: bool) -> list[str]:
     """A member that gives a union `end` bits; `start` is 0."""
     return ["struct {", *(f"\t{line}" for line in padding(start, end, align, pointer_size, packed=packed)), "};"]

@@ -6,6 +6,14 @@ from .kinds import INT_BOOL, INT_SIGNED
 
 _INT_WORDS = frozenset({"signed", "unsigned", "short", "long", "int", "char", "_Bool", "__int128"})
 
+ENUM_MODES = {
+    1: " __attribute__((mode(QI)))",
+    2: " __attribute__((mode(HI)))",
+    4: " __attribute__((mode(SI)))",
+    8: " __attribute__((mode(DI)))",
+}
+"""The sizes that an enum can have in C, in bytes, and what gives it that size."""
+
 
 def integer_name(size: int, encoding: int) -> str:
     """C's name for an integer; "" if it has none."""

@@ -301,3 +301,13 @@ def test_numbers_with_names_that_c_has_not_are_given_names_that_it_has(name):
     text = btf.format_c(btf.Struct("s", 4, (btf.Member("m", btf.Int(name, 4)),)))
 
     assert re.fullmatch(r"struct s \{\n\t\w+ m;\n\};", text.strip())
+
+
+def test_enumerators_have_names_and_each_its_own():
+    values = tuple(Enumerator(name, value) for value, name in enumerate(("", "A", "A", "A___2", "")))
+    text = btf.format_c(Enum("e", 4, values))
+    names = re.findall(r"(\w+) = ", text)
+    assert names[0] == "unnamed"
+    assert names[1] == "A"
+    assert "A___2" in names
+    assert len(set(names)) == 5

@@ -4,6 +4,7 @@ import itertools
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,7 +28,7 @@ from ebpfpy.btf import (
     Typedef,
     Void,
 )
-from ebpfpy.errors import EbpfError, InputError
+from ebpfpy.errors import BtfError, EbpfError, InputError
 
 INT = Int("int", 4, 1)
 
@@ -119,6 +120,41 @@ def test_a_split_includes_its_base_and_repeats_nothing():
     assert "struct own {\n\tstruct inner in;\n};" in text
     assert "struct inner {" not in text
     assert "struct inner___2 {\n\tint y;\n};" in text
+
+
+def guard_of(spec):
+    return "".join(btf.format_header(spec)).partition("\n")[0].removeprefix("#ifndef ")
+
+
+def test_no_two_headers_have_one_guard():
+    builder = Builder()
+    builder.add(INT)
+    bases = [Spec(builder.marshal(), name=name) for name in ("", "vmlinux", "6.1/vmlinux")]
+    assert {guard_of(base) for base in bases} == {"__VMLINUX_H__"}
+    splits = []
+    for base in bases:
+        for name in ("", "vmlinux", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+            for member in ("a", "b"):
+                builder = Builder(base)
+                builder.add(Struct("own", 4, (Member(member, base.type_by_name("int")),)))
+                splits.append(builder.spec(name))
+    guards = [guard_of(split) for split in splits]
+    assert "__VMLINUX_H__" not in guards
+    assert len(set(guards[:6])) >= 4
+    assert len({guard_of(Builder(bases[0]).spec(name)) for name in ("tun", "dir/tun")}) == 1
+
+
+def test_a_long_chain_of_pointers_is_refused_soon():
+    builder, chain = Builder(), INT
+    for _ in range(100_000):
+        chain = Pointer(chain)
+        builder.add(chain)
+    builder.add(Struct("s", 8, (Member("p", chain),)))
+    spec = builder.spec()
+    started = time.process_time()
+    with pytest.raises(BtfError, match="proportion"):
+        "".join(btf.format_header(spec))
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("options", [{"guard": "a b"}, {"include": 'x"y'}, {"include": ""}])
