@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys as _sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +18,7 @@ from ebpfpy.sys import MapType, ProgramType
 from . import structops
 from .creation import create_map, section_map_name
 from .externs import Externs, kconfig_map
+from .modulehandles import ModuleHandles
 from .objectbtf import load_types
 from .options import CollectionOptions
 from .pinning import shared_map
@@ -126,6 +127,15 @@ class Collection:
         kconfig = kconfig_map(spec)
         if kconfig is not None:
             wanted.append(kconfig)
+        names: set[str] = set()
+        for each in wanted:
+            if each.name in names:
+                raise InputError(
+                    f"map {each.name}: two maps of the blueprint have this name:"
+                    f" {', '.join(repr(key) for key, other in spec.maps.items() if other.name == each.name)} in `maps`;"
+                    " take a copy() for the second, and give it another name"
+                )
+            names.add(each.name)
         operations: dict[str, structops.Operations] = {}
         made: list[Map] = []
         for each in wanted:
@@ -144,17 +154,20 @@ class Collection:
         if not isinstance(spec.value, btf.Struct):
             raise InputError(f"map {spec.name}: a struct_ops map's blueprint says its structure in `value`")
         found = structops.find_operations(cache, spec.value.name)
-        with ExitStack() as until_made:
-            module_fd = 0
-            if found.module is not None:
-                handle = until_made.enter_context(cache.module_handle(found.module))
-                if found.incarnation not in (None, handle.incarnation):
-                    raise NotFoundError(f"map {spec.name}: module {found.module} was loaded anew meanwhile: load again")
-                module_fd = handle.fileno()
-            kernel = attrs.evolve(spec, value=found.value, value_size=found.value.size)
-            self.maps[spec.name] = create_map(
-                kernel, types, token_fd=self._token_fd, kernel_value_id=found.value_id, module_btf_fd=module_fd
-            )
+        kernel = attrs.evolve(spec, value=found.value, value_size=found.value.size)
+        with closing(ModuleHandles(cache)) as handles:
+            try:
+                module_fd = handles.fd(found.module, found.incarnation) if found.module is not None else 0
+                self.maps[spec.name] = create_map(
+                    kernel, types, token_fd=self._token_fd, kernel_value_id=found.value_id, module_btf_fd=module_fd
+                )
+            except NotFoundError as error:
+                raise NotFoundError(f"map {spec.name}: {error}") from error
+            except KernelError as error:
+                blamed = handles.blame(error)
+                if blamed is None:
+                    raise
+                raise NotFoundError(f"map {spec.name}: {blamed[1]}") from error
         return found
 
     def _fill_map_of_maps(self, outer: Map) -> None:
@@ -221,7 +234,8 @@ class Collection:
     ) -> tuple[Map, bool]:
         """A map, and whether it is new."""
         if spec.pinning and options.maps.pin_path is not None:
-            path = os.path.join(os.fspath(options.maps.pin_path), spec.name)
+            # bpf file systems take no dots; libbpf writes the same for them
+            path = os.path.join(os.fspath(options.maps.pin_path), spec.name.replace(".", "_"))
             shared, is_new = shared_map(path, spec, types, token_fd=self._token_fd)
             if is_new:  # what a failed load has pinned is unpinned
                 undo.callback(os.unlink, path)

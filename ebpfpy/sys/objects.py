@@ -157,8 +157,15 @@ def obj_pin(fd: int | HasFileno, path: str | os.PathLike[str]) -> None:
     try:
         bpf(Command.OBJ_PIN, attr, subject=subject)
     except KernelError as error:
-        error.hint = complaint(os.path.dirname(subject)) or error.hint
+        error.hint = complaint(os.path.dirname(subject)) or _dotted(subject) or error.hint
         raise
+
+
+def _dotted(path: str) -> str | None:
+    name = os.path.basename(path)
+    if "." not in name:
+        return None
+    return f"a BPF file system takes no name with a dot in it: {name.replace('.', '_')!r} instead of {name!r} would do"
 
 
 def obj_get(path: str | os.PathLike[str], *, flags: int = 0) -> Fd:

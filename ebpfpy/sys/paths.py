@@ -15,7 +15,7 @@ def path_text(path: object, what: str = "a path") -> str:
         what: what it is called in an error.
 
     Raises:
-        InputError: it is no path, is empty, or has a NUL byte in it.
+        InputError: it is no path, is empty, or has a NUL byte in it, or what is no text.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise InputError(f"{what} is a path, not {path!r:.60}")
@@ -24,4 +24,8 @@ def path_text(path: object, what: str = "a path") -> str:
         raise InputError(f"{what} is an empty path")
     if "\0" in text:
         raise InputError(f"{what}: a path cannot hold a NUL byte: {text!r:.200}")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise InputError(f"{what}: a path cannot hold half of a surrogate pair: {text!r:.200}") from None
     return text

@@ -297,6 +297,24 @@ def test_a_map_pinned_by_name_is_shared_by_all_who_load_the_object(directory):
         assert third.maps["pinned"][0] == 4711, "the pin keeps it alive"
 
 
+def test_a_data_section_is_pinned_by_name_without_its_dots(directory):
+    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o"))
+    section = next(each for each in spec.maps.values() if each.data_section)
+    section.pinning = 1
+    with ebpfpy.Collection(spec, pinned_at(directory)) as collection:
+        assert (directory / section.name.replace(".", "_")).exists()
+        with ebpfpy.Collection(spec, pinned_at(directory)) as again:
+            assert again.maps[section.name].info.id == collection.maps[section.name].info.id
+
+
+def test_one_blueprint_under_two_keys_is_refused():
+    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o"))
+    name = next(iter(spec.maps))
+    spec.maps["other"] = spec.maps[name]
+    with pytest.raises(InputError, match=f"map {name}: two maps of the blueprint have this name: '{name}', 'other'"):
+        ebpfpy.Collection(spec)
+
+
 def test_without_a_pin_path_nothing_is_pinned():
     with load_maps() as one, load_maps() as two:
         assert one.maps["pinned"].info.id != two.maps["pinned"].info.id

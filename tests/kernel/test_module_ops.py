@@ -3,8 +3,8 @@
 import pytest
 
 import ebpfpy
-from ebpfpy import link
-from ebpfpy.errors import InputError, KernelError, TargetNotFoundError, UnsupportedError
+from ebpfpy import btf, link
+from ebpfpy.errors import InputError, KernelError, NotFoundError, TargetNotFoundError, UnsupportedError
 from tests.kernel import features, modules, triggers
 from tests.kernel.blueprints import path_of
 
@@ -163,3 +163,17 @@ def test_only_structures_have_members(demo):
         members["transform"] = 1
     with pytest.raises(KeyError):
         members["tuning.nothing"] = 1
+
+
+class Going(btf.Cache):
+    """Types of a kernel whose module is unloaded as soon as its BTF object is open."""
+
+    def module_handle(self, name):
+        handle = super().module_handle(name)
+        modules.remove(name)
+        return handle
+
+
+def test_a_module_that_is_unloaded_while_its_structure_is_made_is_named(spec):
+    with pytest.raises(NotFoundError, match="map doubling: module ebpfpy_demo was unloaded meanwhile: load again"):
+        ebpfpy.Collection(spec, ebpfpy.CollectionOptions(cache=Going()))
