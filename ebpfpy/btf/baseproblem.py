@@ -17,7 +17,8 @@ class BaseProblem(NamedTuple):
         name: its name.
         size: its size in bytes where the split was built; None for a forward declaration.
         reason: "missing", "kind", "size", "encoding", "declared only" or "ambiguous"; in the kernel's mode also
-            "string", for a string (its text is `name`) that the kernel cannot move.
+            "flag", for a declaration whose definition the kernel takes for the other of struct and union, and "string",
+            for a string (its text is `name`) that the kernel cannot move.
         candidates: what has that name in the new base.
         embedded_in: the members ("struct mine.lock"), variables and parameters that contain it, for which its size
             must agree.
@@ -41,6 +42,7 @@ class BaseProblem(NamedTuple):
         what = {
             "missing": "there is no such type",
             "kind": f"it is another kind of type there: {there}",
+            "flag": f"the kernel takes what has bitfields for a union, what has none for a struct: {there}",
             "size": f"its size differs there: {there}",
             "encoding": f"its sign or encoding differs there: {there}",
             "declared only": f"it is declared there, not defined: {there}",
@@ -68,10 +70,25 @@ class BaseMatch(NamedTuple):
 
 
 def problem_of(
-    wanted: Head, name: bytes, reason: str, candidates: list[Head], embedded: dict[int, list[str]]
+    wanted: Head,
+    name: bytes,
+    reason: str,
+    candidates: list[Head],
+    embedded: dict[int, list[str]],
+    *,
+    exact: bool = False,
 ) -> BaseProblem:
-    """The problem with a type for which nothing fits, in what it is embedded included."""
-    if reason == "ambiguous":  # those that could be meant
+    """The problem with a type for which nothing fits, in what it is embedded included.
+
+    Args:
+        wanted: the type,
+        name: and its name.
+        reason: what is wrong, see `BaseProblem`.
+        candidates: what has that name.
+        embedded: what contains which type.
+        exact: each of the candidates answers to it, in somebody's eyes; else those that are like it are named.
+    """
+    if reason == "ambiguous" and not exact:  # those that could be meant
         alike = [each for each in candidates if each.kind == wanted.kind] or candidates
         candidates = [each for each in alike if each.size == wanted.size] or alike
     return BaseProblem(

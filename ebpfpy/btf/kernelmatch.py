@@ -43,8 +43,8 @@ def match_as_kernel(
         candidates = found_ones or there.get(name, [])
         reason = "ambiguous" if found_ones else choose(wanted, candidates, embedded=type_id in embedded)[1]
         # right by our measure and still refused: the kernel's quirks about sizes and flags
-        reason = reason or ("kind" if wanted.kind == Kind.FWD else "size")
-        problems.append(problem_of(wanted, name, reason, candidates, embedded))
+        reason = reason or ("flag" if wanted.kind == Kind.FWD else "size")
+        problems.append(problem_of(wanted, name, reason, candidates, embedded, exact=bool(found_ones)))
     ids = {type_id: found[-1].type_id for type_id, found in matches.items()}
     return BaseMatch(ids, tuple(problems), ())
 

@@ -34,6 +34,27 @@ def is_pattern(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
+def check_pattern(text: str) -> None:
+    """Refuse what can match nothing, or has a bracket that a shell would take for a character.
+
+    Raises:
+        InputError: it is empty, or a bracket has no end.
+    """
+    if not text:
+        raise InputError("an empty pattern matches nothing: types without a name cannot be found by it")
+    at = text.find("[")
+    while at >= 0:
+        end = _bracket_end(text, at + 1)
+        if end < 0:
+            raise InputError(f"{text!r}: the bracket at {text[at:]!r} has no end; [[] stands for the character")
+        at = text.find("[", end)
+
+
+def _bracket_end(pattern: str, inside: int) -> int:
+    """Where the bracket ends whose contents begin at an index; -1 if it does not."""
+    return pattern.find("]", inside + 1 + pattern.startswith("!", inside))
+
+
 class NameSearch:
     """A search for names, prepared once.
 
@@ -111,7 +132,7 @@ def _translate(pattern: str) -> bytes:
         elif character == "?":
             parts[-1] += _ONE
         elif character == "[":
-            end = pattern.find("]", at + 1 + pattern.startswith("!", at))
+            end = _bracket_end(pattern, at)
             if end < 0:
                 parts[-1] += rb"\["
             else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy.btf.check import HAVE_SIZE, looks_misplaced
 from ebpfpy.btf.header import looks_like_btf
 from ebpfpy.btf.kinds import KIND_MASK, KIND_SHIFT, Kind, kind_name
-from ebpfpy.btf.search import NameSearch, is_pattern
+from ebpfpy.btf.search import NameSearch, check_pattern, is_pattern
 from ebpfpy.btf.source import find_btf, stem
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_found, types_of_next_file, types_of_running_kernel
 from ebpfpy.cli.output import note, print_json, print_table
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _NEAR = 12
 """Similar names in one BTF; most are those of members."""
-KINDS = tuple(kind.name.lower() for kind in Kind if kind is not Kind.VOID)
+_NAMELESS = {Kind.VOID, Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO}
+KINDS = tuple(kind.name.lower() for kind in Kind if kind not in _NAMELESS)
+"""What can be found by a name."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, print."""
     try:
+        check_pattern(options.pattern)
         search = NameSearch(options.pattern)
     except InputError as error:
         raise UsageError(str(error)) from None
@@ -97,7 +100,9 @@ def _kinds(text: str) -> list[Kind]:
     found = []
     for name in text.split(","):
         if name not in KINDS:
-            raise argparse.ArgumentTypeError(f"{name!r} is no kind; there are {', '.join(KINDS)}")
+            nameless = any(name == kind.name.lower() for kind in _NAMELESS)
+            why = "a kind without names" if nameless else "no kind"
+            raise argparse.ArgumentTypeError(f"{name!r} is {why}; there are {', '.join(KINDS)}")
         found.append(Kind[name.upper()])
     return [*found, Kind.ENUM64] if Kind.ENUM in found else found
 
@@ -145,6 +150,8 @@ def _files(directory: str) -> list[str]:
     for parent, _, names in os.walk(directory):
         for name in names:
             path = os.path.join(parent, name)
+            if os.path.exists(path) and not os.path.isfile(path):
+                continue  # a pipe would wait for a writer
             if re.fullmatch("vmlinu[xz](-.*)?", stem(name)):
                 kernels.append(path)
             elif any(suffix in ("btf", "ko") for suffix in name.split(".")[1:]) or ("." not in name and _is_btf(path)):

@@ -17,11 +17,13 @@ from tests.unit.btf.relocation_cases import (
     EMPTY_STRUCT,
     FIRST_ID,
     FWD_STRUCT,
+    FWD_UNION,
     INT,
     Case,
     distilled_split,
     kernel_base,
     struct,
+    union,
 )
 
 TESTDATA = Path(__file__).parents[3] / "testdata" / "btf"
@@ -93,6 +95,25 @@ def test_two_definitions_are_both_listed() -> None:
         btf.relocate_base(distilled_split(EMPTY_STRUCT, embedded=False), kernel_base(struct(8), struct(8), struct(4)))
     (problem,) = caught.value.problems
     assert [each.type_id for each in problem.candidates] == [FIRST_ID, FIRST_ID + 1]
+
+
+def test_what_the_kernel_cannot_choose_between_is_listed_whatever_its_kind() -> None:
+    base = kernel_base(FWD_STRUCT, struct(8))
+    with pytest.raises(BaseMismatchError) as caught:
+        btf.relocate_base(distilled_split(EMPTY_STRUCT, embedded=False), base, strict="kernel")
+    (problem,) = caught.value.problems
+    assert [each.type_id for each in problem.candidates] == [FIRST_ID, FIRST_ID + 1]
+    assert f"several types answer to it: [{FIRST_ID}] fwd struct, [{FIRST_ID + 1}] struct" in str(problem)
+
+
+@pytest.mark.parametrize("there", [struct(8, bitfields=True), union(8)])
+def test_a_definition_that_the_kernel_takes_for_another_kind_is_not_called_one(there) -> None:
+    wanted = FWD_UNION if isinstance(there, btf.Union) else FWD_STRUCT
+    with pytest.raises(BaseMismatchError) as caught:
+        btf.relocate_base(distilled_split(wanted, embedded=False), kernel_base(there), strict="kernel")
+    (problem,) = caught.value.problems
+    assert "the kernel takes what has bitfields for a union" in str(problem)
+    assert "another kind" not in str(problem)
 
 
 @pytest.mark.parametrize("strict", [None, "kernel"])

@@ -1,6 +1,7 @@
 """`ebpfpy btf dump` and `ebpfpy btf find` on the BTF of real kernels."""
 
 import lzma
+import os
 
 import pytest
 
@@ -194,7 +195,26 @@ def test_modules_without_their_kernel_are_status_2(cli, kernel, tmp_path):
 
 
 def test_a_pattern_that_cannot_be_is_status_2(cli, vmlinux):
-    assert cli("btf", "find", "[ä]", "--btf", vmlinux).status == 2
+    for pattern, why in (("[ä]", "ASCII"), ("", "empty"), ("[a", "no end"), ("x[]", "no end"), ("[a]b[!]", "no end")):
+        outcome = cli("btf", "find", pattern, "--btf", vmlinux)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert why in outcome.err
+    assert cli("btf", "find", "[]t]ask_struct", "--btf", vmlinux).status == 0
+
+
+def test_pipes_and_sockets_in_a_directory_are_passed_by(cli, kernel, tmp_path):
+    (tmp_path / "vmlinux.btf.xz").symlink_to(kernel / "vmlinux.btf.xz")
+    for name in ("pipe", "pipe.ko", "pipe.btf"):
+        os.mkfifo(tmp_path / name)
+    outcome = cli("btf", "find", "task_struct", "--btf", tmp_path, "--json")
+    assert (outcome.status, outcome.json["searched"]) == (0, ["vmlinux"])
+
+
+@pytest.mark.parametrize("kind", ["ptr", "array", "const", "volatile", "restrict", "func_proto"])
+def test_a_kind_that_has_no_names_is_status_2(cli, vmlinux, kind):
+    outcome = cli("btf", "find", "*", "--btf", vmlinux, "--kind", f"struct,{kind}")
+    assert outcome.status == 2
+    assert f"'{kind}' is a kind without names; there are int, struct" in outcome.err
 
 
 def test_a_pattern_that_finds_nothing_is_status_1(cli, vmlinux):
@@ -219,7 +239,7 @@ def test_unknown_kind_is_status_2(cli, vmlinux):
     for kinds in ("class", "struct,class", "", "struct,"):
         outcome = cli("btf", "find", "x", "--kind", kinds)
         assert outcome.status == 2
-        assert "is no kind; there are int, ptr" in outcome.err
+        assert "is no kind; there are int, struct" in outcome.err
 
 
 def test_a_module_on_the_base_of_another_kernel_is_dumped_with_a_warning(cli, vmlinux, testdata):
