@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from ebpfpy import btf
 from ebpfpy.btf.elfsection import sections
+from ebpfpy.btf.kinds import make_info
+from ebpfpy.btf.records import record_end
 from ebpfpy.errors import EbpfError
 from tests.strategies import raw_btf, structure, type_graphs
 
@@ -311,3 +313,31 @@ def test_a_huge_name_is_kept_once_however_many_types_have_it() -> None:
     assert len(list(spec)) == 2000
     assert len({id(of.name) for of in spec}) == 1
     assert spec.type_by_id(7).name == name
+
+
+@CASES
+@given(type_graphs(most=8), st.data(), ORDERS)
+def test_copies_of_types_among_which_are_unknown_kinds_are_those_bytes(
+    graph: list[btf.Type], data: st.DataObject, order: Any
+) -> None:
+    builder = btf.Builder()
+    builder.add_all(graph)
+    known = btf.Spec(builder.marshal())
+    cuts = data.draw(st.lists(st.integers(0, len(known)), min_size=1, max_size=3))
+    words: list[int] = []
+    for index in range(len(known) + 1):
+        for _ in range(cuts.count(index)):  # 4 bytes behind the header, 8 for each of its entries
+            vlen = data.draw(st.integers(0, 3))
+            numbers = st.lists(st.integers(0, 2**32 - 1), min_size=2 + 2 * vlen, max_size=2 + 2 * vlen)
+            words += [0, make_info(25, vlen), *data.draw(numbers)]
+        if index < len(known):
+            record, at, end = record_end(known, index + 1)
+            words += record[at:end]
+    layout = bytes(4 * 25) + bytes((4, 8, 0, 0))
+    raw = raw_btf(words, known.own_strings(), layout=layout, header=32, order=order)
+    spec = btf.Spec(raw)
+    assert len(spec) == len(known) + len(cuts)
+    assert sum(isinstance(each, btf.Unknown) for each in spec) == len(cuts)
+    copy = btf.Builder()
+    copy.add_all(spec)
+    assert copy.marshal() == raw
