@@ -16,10 +16,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ebpfpy import btf
-from ebpfpy.errors import InputError
+from ebpfpy.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from .spec import MapSpec
+
+
+class NoSuchMemberError(NotFoundError, KeyError):
+    """A structure of functions has no member of that name."""
+
+    __str__ = Exception.__str__  # a KeyError's is a repr
 
 
 class Members(Mapping[str, Any]):
@@ -52,7 +58,7 @@ class Members(Mapping[str, Any]):
         """Replace a value.
 
         Raises:
-            KeyError: there is no such member.
+            NoSuchMemberError: there is no such member; a NotFoundError and a KeyError.
             InputError: the value does not fit.
         """
         kind, offset = self._find(name)
@@ -83,11 +89,14 @@ class Members(Mapping[str, Any]):
         """The type of a member and the byte that it starts at."""
         kind: btf.Type = self._structure
         offset = 0
-        for name in path.split("."):
+        for name in path.split(".") if isinstance(path, str) else [""]:
             members = kind.members if isinstance(kind, (btf.Struct, btf.Union)) else ()
             found = next((member for member in members if member.name == name), None)
             if found is None or not name:
-                raise KeyError(path)
+                has = ", ".join(member.name for member in members if member.name) or "none"
+                raise NoSuchMemberError(
+                    f"map {self._spec.name}: {self._structure.name} has no member {path!r}; there: {has}"
+                )
             if found.bitfield_size:
                 raise InputError(f"map {self._spec.name}: {path} is a bit-field, which struct_ops does not have")
             kind, offset = btf.resolve(found.type), offset + found.offset

@@ -26,6 +26,7 @@ from ebpfpy.btf.context import why_not_followed
 from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import looks_into_modules
 from ebpfpy.btf.names import encode_name
+from ebpfpy.btf.spec import spec_list
 from ebpfpy.errors import BtfError, InputError, NotFoundError
 from ebpfpy.sys.kallsyms import CODE, PATH, Symbol, find_copies, find_symbols
 from ebpfpy.sys.rights import hides_addresses, lockdown
@@ -150,6 +151,10 @@ def explain_target(
         if not is_name(module):
             raise InputError(f"{module!r} is not the name of a module")
         module = module.replace("-", "_")
+    if cache is not None and not isinstance(cache, btf.Cache):
+        raise InputError(f"cache is {cache!r:.60}, not Cache or None")
+    if kernel_types is not None:
+        kernel_types = spec_list(kernel_types)
     live = kernel_types is None
     specs = _running_kernel(cache or btf.Cache()) if kernel_types is None else list(kernel_types)
     path = kallsyms if kallsyms is not None else PATH if live else None

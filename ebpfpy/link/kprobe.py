@@ -185,6 +185,7 @@ def _hint(error: KernelError) -> str | None:
 
 def _syscall_function(program: Program, name: str | None) -> str:
     """The function of a system call on this machine and kernel."""
+    check_type(program, "system calls", ProgramType.KPROBE)
     name = name or program.spec.attach_to
     if not name:
         raise InputError(

@@ -26,7 +26,7 @@ def from_id(number: int) -> Link:
     Raises:
         KernelError: FileNotFoundError: there is none of that id.
     """
-    if not 0 < number < 1 << 32:
+    if not isinstance(number, int) or not 0 < number < 1 << 32:
         raise InputError(f"link id {number} is no positive number of 32 bits")
     return adopt(sys.fd_by_id("link", number), f"id {number}")
 

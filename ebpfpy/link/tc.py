@@ -73,7 +73,7 @@ def attach_tc(
     check_type(program, "traffic control", ProgramType.SCHED_CLS)
     if direction is None:
         direction = _direction(program)
-    parent = _PARENTS.get(direction)
+    parent = _PARENTS.get(direction) if isinstance(direction, str) else None
     if parent is None:
         raise InputError(f"{direction!r} is no direction: 'ingress' or 'egress'")
     if not 0 <= priority < 1 << 16 or not 0 <= handle < 1 << 32:

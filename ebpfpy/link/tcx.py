@@ -61,6 +61,8 @@ def attach_tcx(
         UnsupportedError: the kernel has no tcx: `attach_tc` does nearly the same.
     """
     check_type(program, "tcx", ProgramType.SCHED_CLS)
+    if direction is not None and not isinstance(direction, str):
+        raise InputError(f"{direction!r:.60} is no direction: 'ingress' or 'egress'")
     attach_type = _TCX.get(direction) if direction is not None else program.spec.attach_type
     if attach_type not in _TCX.values():
         raise InputError(f"program {program.name} ({program.spec.section}): say its direction: 'ingress' or 'egress'")
@@ -95,7 +97,7 @@ def attach_netkit(
 def attached_programs(interface: str | int, direction: Direction) -> sys.Attached:
     """The programs that tcx runs at an interface, in their order (Linux 6.6; CAP_NET_ADMIN)."""
     text = f"tcx {direction} of {interface}"
-    attach_type = _TCX.get(direction)
+    attach_type = _TCX.get(direction) if isinstance(direction, str) else None
     if attach_type is None:
         raise InputError(f"{direction!r} is no direction: 'ingress' or 'egress'")
     with attaching(text, LinkType.TCX):

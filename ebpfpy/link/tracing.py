@@ -12,6 +12,7 @@ from ebpfpy.sys import AttachType, ProgramType
 from ebpfpy.sys.refusals import ENOTSUPP
 
 from .link import Link
+from .refusal import check_program
 
 if TYPE_CHECKING:
     from ebpfpy.loader import Program
@@ -33,6 +34,7 @@ def attach_tracing(program: Program, *, cookie: int = 0) -> Link:
         TargetNotFoundError: the module has gone since the program was loaded: kernels before 6.4 do not keep it.
         KernelError: the kernel refused, with a hint where the reason is known.
     """
+    check_program(program)
     if program.type not in (ProgramType.TRACING, ProgramType.LSM):
         raise InputError(f"program {program.name} ({program.spec.section}) is not for tracing")
     target = program.target
@@ -103,6 +105,7 @@ def attach_raw_tracepoint(program: Program, name: str | None = None, *, cookie: 
     Raises:
         KernelError: FileNotFoundError: there is no such tracepoint.
     """
+    check_program(program)
     if program.type not in (ProgramType.RAW_TRACEPOINT, ProgramType.RAW_TRACEPOINT_WRITABLE):
         raise InputError(f"program {program.name} ({program.spec.section}) is not for raw tracepoints")
     name = name or program.spec.attach_to

@@ -26,7 +26,7 @@ from .programloader import ProgramLoader
 from .slots import check_slots
 from .token import token_of
 from .variable import Variable
-from .wellformed import check_options
+from .wellformed import check_collection, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,7 @@ class Collection:
             )
         options = CollectionOptions() if options is None else options
         check_options(options)
+        check_collection(spec)
         if spec.byte_order != _sys.byteorder:
             raise UnsupportedError(
                 f"{spec.source}: {spec.byte_order}-endian code cannot be loaded"

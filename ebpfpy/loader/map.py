@@ -145,8 +145,7 @@ class Map(MutableMapping[Any, Any]):
         """
         key = self._check(key, self.spec.key_size, "key")
         value = self._check(value, self._value_bytes, "value")
-        if not isinstance(flags, int) or not 0 <= flags < 1 << 64:
-            raise InputError(f"map {self.name}: flags are a number of 64 bits, not {flags!r:.60}")
+        self._check_flags(flags)
         try:
             sys.map_update(self._fd, key, value, flags=flags)
         except KernelError as error:
@@ -322,6 +321,10 @@ class Map(MutableMapping[Any, Any]):
 
     # --- queues, stacks, Bloom filters ---------------------------------------------------------
 
+    def _check_flags(self, flags: int) -> None:
+        if not isinstance(flags, int) or not 0 <= flags < 1 << 64:
+            raise InputError(f"map {self.name}: flags are a number of 64 bits, not {flags!r:.60}")
+
     def push(self, value: Any, *, flags: int = 0) -> None:
         """Add a value to a queue, a stack or a Bloom filter (Linux 4.20; Bloom filters 5.16).
 
@@ -333,6 +336,7 @@ class Map(MutableMapping[Any, Any]):
             KernelError: E2BIG: it is full.
         """
         self._check_keyless()
+        self._check_flags(flags)
         try:
             sys.map_update(self._fd, None, self._value.encode(value), flags=flags)
         except KernelError as error:

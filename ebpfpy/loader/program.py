@@ -187,6 +187,11 @@ class Program:
 
     def test_run(self, **arguments: int | bytes) -> sys.RunResult:
         """Run it now; the arguments are those of `ebpfpy.sys.prog_test_run`, as the kernel has them: see `run`."""
+        for name, value in arguments.items():
+            if name in ("data", "context"):
+                arguments[name] = _input(self.name, name, value)  # type: ignore[arg-type]
+            elif not isinstance(value, int) or not 0 <= value < 1 << 31:
+                raise InputError(f"program {self.name}: {name} is {value!r:.60}, not a number of 31 bits")
         return sys.prog_test_run(self._fd, **arguments)  # type: ignore[arg-type]
 
     def pin(self, path: str | os.PathLike[str]) -> None:

@@ -35,7 +35,7 @@ def token_of(source: str | os.PathLike[str] | HasFileno | None) -> Iterator[int]
     """
     if source is None:
         yield 0
-    elif isinstance(source, (str, os.PathLike)):
+    elif isinstance(source, (str, bytes, os.PathLike)):
         try:
             directory = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -47,4 +47,4 @@ def token_of(source: str | os.PathLike[str] | HasFileno | None) -> Iterator[int]
         with token:
             yield token.fileno()
     else:
-        yield source.fileno()
+        yield sys.number_of(source)

@@ -11,16 +11,15 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm, btf, core
-from ebpfpy.elf.spec import MapSpec, Reference
+from ebpfpy.elf.spec import CollectionSpec, ExternSpec, MapSpec, ProgramSpec, Reference, VariableSpec
 from ebpfpy.errors import InputError
-from ebpfpy.sys import MapType
+from ebpfpy.sys import MapType, ProgramType
+from ebpfpy.sys.paths import path_text
 
 from .options import CollectionOptions, MapOptions, ProgramOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ebpfpy.elf.spec import ProgramSpec
 
 OF_MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 
@@ -37,6 +36,8 @@ _MAP: Final[dict[str, tuple[type, ...]]] = {
     "flags": _NUMBER,
     "map_extra": _NUMBER,
     "numa_node": (int, _NOTHING),
+    "key": (btf.Type, _NOTHING),
+    "value": (btf.Type, _NOTHING),
     "contents": (*_BYTES, _NOTHING),
     "inner": (MapSpec, _NOTHING),
     "slots": (dict,),
@@ -44,7 +45,7 @@ _MAP: Final[dict[str, tuple[type, ...]]] = {
 _PROGRAM: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
     "section": (str,),
-    "type": _NUMBER,
+    "type": (ProgramType,),
     "attach_type": (int, _NOTHING),
     "attach_to": (str,),
     "attach_module": (str, _NOTHING),
@@ -57,6 +58,16 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "maps": (MapOptions,),
     "cache": (btf.Cache, _NOTHING),
 }
+_COLLECTION: Final[dict[str, tuple[type, ...]]] = {
+    "source": (str,),
+    "maps": (dict,),
+    "programs": (dict,),
+    "variables": (dict,),
+    "externs": (dict,),
+    "types": (btf.Spec, _NOTHING),
+    "notes": (list, tuple),
+}
+_VARIABLE: Final[dict[str, tuple[type, ...]]] = {"map": (MapSpec,), "offset": _NUMBER, "size": _NUMBER}
 _PROGRAM_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"log_level": _NUMBER, "log_size": _NUMBER}
 _MAP_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"pin_path": (str, os.PathLike, _NOTHING)}
 _LOG_LEVELS: Final = 0b111  # 1 errors, 2 everything, 4 statistics
@@ -76,6 +87,11 @@ def check_options(options: CollectionOptions) -> None:
     _check(options, _OPTIONS, "CollectionOptions")
     _check(options.programs, _PROGRAM_OPTIONS, "ProgramOptions")
     _check(options.maps, _MAP_OPTIONS, "MapOptions")
+    token = options.token
+    if isinstance(token, (str, bytes, os.PathLike)):
+        path_text(token, "CollectionOptions: token")
+    elif token is not None and not hasattr(token, "fileno"):
+        raise InputError(f"CollectionOptions: token is {token!r:.60}, not a path, a token with a descriptor, or None")
     level = options.programs.log_level
     if level & ~_LOG_LEVELS:
         raise InputError(
@@ -83,6 +99,26 @@ def check_options(options: CollectionOptions) -> None:
         )
     if not 0 <= options.programs.log_size < 1 << 32:
         raise InputError(f"ProgramOptions: log_size {options.programs.log_size} does not fit into 32 bits")
+
+
+def check_collection(spec: CollectionSpec) -> None:
+    """Refuse an object's blueprint whose parts are of wrong types, before anything is made of them.
+
+    Raises:
+        InputError: which field, and what it is.
+    """
+    _check(spec, _COLLECTION, "CollectionSpec")
+    tables = {"maps": MapSpec, "programs": ProgramSpec, "variables": VariableSpec, "externs": ExternSpec}
+    for field, kind in tables.items():
+        table = getattr(spec, field)
+        if not all(map(isinstance, table.values(), repeat(kind))):
+            wrong = next((name, each) for name, each in table.items() if not isinstance(each, kind))
+            raise InputError(f"CollectionSpec: {field} has {wrong[0]!r:.60}: {wrong[1]!r:.60}, not {kind.__name__}")
+    for each in spec.maps.values():
+        if not isinstance(each.name, str):
+            raise InputError(f"CollectionSpec: a map's name is {each.name!r:.60}, not str")
+    for variable in spec.variables.values():
+        _check(variable, _VARIABLE, f"variable {variable.name}")
 
 
 def check_map(spec: MapSpec) -> None:
@@ -108,6 +144,8 @@ def check_program(spec: ProgramSpec) -> None:
     """
     where = f"program {spec.name}"
     _check(spec, _PROGRAM, where)
+    if not spec.license.isascii():
+        raise InputError(f"{where}: license {spec.license!r:.60} is not ASCII")
     if not 0 <= spec.flags < 1 << 32:
         raise InputError(f"{where}: flags {spec.flags} does not fit into 32 bits")
     count, rest = divmod(len(spec.code), asm.INSN_SIZE)

@@ -376,7 +376,7 @@ def test_a_failed_load_leaves_no_descriptor_and_no_object_in_the_kernel(why, opt
     ("field", "value", "why"),
     [
         ("name", 5, "program 5: name is 5, not str"),
-        ("type", None, "type is None, not int"),
+        ("type", None, "type is None, not ProgramType"),
         ("attach_type", "x", "attach_type is 'x', not int or None"),
         ("license", None, "license is None, not str"),
         ("flags", -1, "flags -1 does not fit into 32 bits"),
@@ -433,6 +433,9 @@ def test_a_malformed_table_beside_the_code_names_the_table(field, rows, why):
         (ebpfpy.CollectionOptions(cache="x"), "cache is 'x', not Cache or None"),
         (ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=99)), "log_level 99 is no sum of 1"),
         (ebpfpy.CollectionOptions(maps=ebpfpy.MapOptions(pin_path=5)), "pin_path is 5, not str"),
+        (ebpfpy.CollectionOptions(token=99.5), "token is 99.5, not a path, a token"),
+        (ebpfpy.CollectionOptions(token="a\0b"), "token: a path cannot hold a NUL byte"),
+        (ebpfpy.CollectionOptions(token="\ud800"), "token: a path cannot hold half"),
     ],
     ids=str,
 )
@@ -513,3 +516,58 @@ def test_a_target_that_is_no_descriptor_of_a_program_is_said():
             os.close(program.attach_target[0])
         with pytest.raises(InputError, match="a structure of programs is a Map"):
             link.attach_struct_ops(other.programs["by_hand"])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda spec: setattr(spec.maps[".rodata"], "name", None), "a map's name is None, not str"),
+        (lambda spec: setattr(spec.maps[".rodata"], "key", 5), "map .*: key is 5, not Type or None"),
+        (lambda spec: setattr(spec.maps[".rodata"], "value", 5), "map .*: value is 5, not Type or None"),
+        (lambda spec: setattr(next(iter(spec.programs.values())), "type", 5), "type is 5, not ProgramType"),
+        (lambda spec: setattr(next(iter(spec.programs.values())), "license", "\ud800"), "license .* is not ASCII"),
+        (
+            lambda spec: setattr(next(iter(spec.variables.values())), "map", None),
+            "variable .*: map is None, not MapSpec",
+        ),
+        (lambda spec: setattr(next(iter(spec.variables.values())), "offset", None), "offset is None, not int"),
+        (lambda spec: setattr(next(iter(spec.variables.values())), "size", None), "size is None, not int"),
+        (lambda spec: setattr(spec, "source", None), "CollectionSpec: source is None, not str"),
+        (lambda spec: setattr(spec, "maps", None), "CollectionSpec: maps is None, not dict"),
+        (lambda spec: setattr(spec, "maps", {"x": 5}), "CollectionSpec: maps has 'x': 5, not MapSpec"),
+        (lambda spec: setattr(spec, "programs", {"x": 5}), "CollectionSpec: programs has 'x': 5, not ProgramSpec"),
+        (lambda spec: setattr(spec, "variables", {"x": 5}), "CollectionSpec: variables has 'x': 5, not VariableSpec"),
+        (lambda spec: setattr(spec, "externs", None), "CollectionSpec: externs is None, not dict"),
+        (lambda spec: setattr(spec, "types", 0), "CollectionSpec: types is 0, not Spec or None"),
+        (lambda spec: setattr(spec, "notes", None), "CollectionSpec: notes is None, not list"),
+    ],
+)
+def test_a_part_of_a_blueprint_of_a_wrong_type_is_said(change, why):
+    spec = ebpfpy.load_collection_spec(path_of("globals.bpf.o"))
+    change(spec)
+    with pytest.raises(InputError, match=why):
+        ebpfpy.Collection(spec)
+
+
+def test_arguments_of_wrong_types_are_said():
+    with ebpfpy.Collection(collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))) as collection:
+        program = collection.programs["by_hand"]
+        with pytest.raises(InputError, match="data"):
+            program.test_run(data=None)
+        with pytest.raises(InputError, match="repeat is None, not a number"):
+            program.test_run(repeat=None)
+    for attach in (link.attach_tracing, link.attach_raw_tracepoint, link.attach_ksyscall):
+        with pytest.raises(InputError, match="what is attached is a Program, not a NoneType"):
+            attach(None)
+    with pytest.raises(InputError, match="link id None is no positive number"):
+        link.from_id(None)
+    with ebpfpy.Collection(
+        collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()], kind=sys.ProgramType.SCHED_CLS))
+    ) as collection:
+        for attach in (link.attach_tc, link.attach_tcx):
+            with pytest.raises(InputError, match="is no direction: 'ingress' or 'egress'"):
+                attach(collection.programs["by_hand"], "lo", [])
+    with pytest.raises(InputError, match="Cache"):
+        features.explain_target("vfs_read", cache="x")
+    with pytest.raises(InputError, match="Spec"):
+        features.explain_target("vfs_read", kernel_types="x")

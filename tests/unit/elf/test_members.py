@@ -47,9 +47,11 @@ def test_changes_go_to_the_blueprint_and_stay_out_of_copies(spec):
     assert copy.members["inspect"] == "look"
 
 
-@pytest.mark.parametrize("name", ["nothing", "tuning.nothing", "limit.nothing", "", "tuning.", ".", "transform.x"])
-def test_what_is_no_member_is_a_key_error(spec, name):
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize(
+    "name", ["nothing", "tuning.nothing", "limit.nothing", "", "tuning.", ".", "transform.x", None, 5]
+)
+def test_what_is_no_member_is_a_key_error_that_names_the_map(spec, name):
+    with pytest.raises(KeyError, match=f"^map {spec.name}: .* has no member {name!r}"):
         spec.members[name]
     with pytest.raises(KeyError):
         spec.members[name] = 0
