@@ -286,12 +286,14 @@ class Spec(NameTable):
         """Up to `count` names of own types and members that resemble `name`, best first; for error messages.
 
         Raises:
-            InputError: `name` is no string, or `count` no number.
+            InputError: `name` is no string, or `count` no number from 0 on.
         """
         import difflib
 
         stem = re.escape(encode_name(name)[:3])
-        if as_number(count) < 1 or not name:
+        if as_number(count) < 0:
+            raise InputError(f"{count} near names are fewer than none")
+        if not count or not name:
             return ()
         around = re.compile(rb"\0(" + stem + rb"[^\0]{0,64})(?=\0)")
         pool = {match.group(1).decode("utf-8", "replace") for match in around.finditer(b"\0" + self.own_strings())}
