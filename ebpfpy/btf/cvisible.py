@@ -15,6 +15,9 @@ from .kinds import VLEN_MASK
 if TYPE_CHECKING:
     from .clayout import Layout, Named
 
+_LARGE = 64
+"""Names from which on a set is not copied."""
+
 
 class Visible:
     """The names that are visible in structs and unions.
@@ -25,12 +28,14 @@ class Visible:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._names: dict[int, set[str]] = {}
+        self._names: dict[int, set[str]] = {}  # a large set moves on to the first type that contains its own
+        self._final: dict[int, set[str]] = {}  # of types that were taken apart
+        self._known: set[int] = set()
         self._clashing: set[int] = set()
 
     def clashes(self, type_id: int) -> bool:
         """Whether two of the names that are visible in a struct or union are equal, or in an unnamed one in it."""
-        if type_id not in self._names:
+        if type_id not in self._known:
             self._collect(type_id)
         return type_id in self._clashing
 
@@ -47,8 +52,7 @@ class Visible:
         for name, member, offset, width, tags in members:
             called = name
             if not name and not width:
-                self.clashes(member)
-                inner = self._names[member]
+                inner = self._visible(member)
                 if used.isdisjoint(inner):
                     used |= inner
                 else:
@@ -57,41 +61,59 @@ class Visible:
                     used.add(called)
             made.append((called, member, offset, width, tags))
         used.discard("")
-        self._names[type_id] = used
+        self._layout.spend(len(used))
+        self._final[type_id] = used
+        self._known.add(type_id)
         self._clashing.add(type_id)
         return made
 
+    def _visible(self, type_id: int) -> set[str]:
+        if type_id in self._final:
+            return self._final[type_id]
+        if type_id not in self._names:
+            self._collect(type_id)
+        return self._names[type_id]
+
     def _collect(self, type_id: int) -> None:
-        layout, known = self._layout, self._names
-        stack, entered = [type_id], set[int]()
+        """Find the names in a type, and in those in it."""
+        found, final = self._names, self._final
+        stack, inside = [type_id], set[int]()
         while stack:
             current = stack[-1]
-            if current in known:
+            if current in found:
                 stack.pop()
                 continue
-            words, at = layout.locate(current)
-            body = words[at + 3 : at + 3 + 3 * (words[at + 1] & VLEN_MASK)]
-            names = list(map(layout.names.__getitem__, body[0::3]))
-            inner = list[int]()
-            if "" in names:
-                under = (
-                    layout.composite_under(member) for name, member in zip(names, body[1::3], strict=True) if not name
-                )
-                inner = [each for each in under if each is not None]
-            missing = [each for each in inner if each not in known and each not in entered]
+            own, inner = self._members(current)
+            missing = [each for each in inner if each not in found and each not in final and each not in inside]
             if missing:
-                entered.add(current)
+                inside.add(current)
                 stack += missing
                 continue
             stack.pop()
-            found = set(names)
-            found.discard("")
-            count = len(names) - names.count("")
-            for each in inner:
-                more = known.get(each, ())  # it contains itself: an error elsewhere
-                count += len(more)
-                found.update(more)
-            if count != len(found) or not self._clashing.isdisjoint(inner):
+            inside.discard(current)
+            # what contains itself is an error elsewhere
+            parts = [final.get(each) or found.get(each) or set() for each in inner]
+            count = len(own) + sum(map(len, parts))
+            largest = max(inner, key=lambda each: len(found.get(each, ())), default=0)
+            names = set[str]()
+            if len(found.get(largest, ())) > _LARGE:
+                names = found.pop(largest)
+                self._layout.spend(-len(names))
+            names.update(own, *parts)
+            if count != len(names) or len(set(own)) != len(own) or not self._clashing.isdisjoint(inner):
                 self._clashing.add(current)
-            layout.spend(len(found))
-            known[current] = found
+            self._layout.spend(len(names))
+            found[current] = names
+            self._known.add(current)
+
+    def _members(self, type_id: int) -> tuple[list[str], list[int]]:
+        """The names that a type's own members have, and the structs and unions that members without one are."""
+        layout = self._layout
+        words, at = layout.locate(type_id)
+        body = words[at + 3 : at + 3 + 3 * (words[at + 1] & VLEN_MASK)]
+        names = list(map(layout.names.__getitem__, body[0::3]))
+        if "" not in names:
+            return names, []
+        unnamed = [member for name, member in zip(names, body[1::3], strict=True) if not name]
+        inner = [each for each in map(layout.composite_under, unnamed) if each is not None]
+        return [name for name in names if name], inner

@@ -26,6 +26,7 @@ from ebpfpy.btf import (
     Spec,
     Struct,
     Typedef,
+    Union,
     Void,
 )
 from ebpfpy.errors import BtfError, EbpfError, InputError
@@ -155,6 +156,21 @@ def test_a_long_chain_of_pointers_is_refused_soon():
     with pytest.raises(BtfError, match="proportion"):
         "".join(btf.format_header(spec))
     assert time.process_time() - started < 5
+
+
+def test_unnamed_unions_deep_in_one_another_take_time_like_their_number():
+    builder, inner = Builder(), Union("", 4, (Member("x", INT),))
+    for index in range(20_000):
+        inner = Union("", 4, (Member("", inner), Member(f"y{index}", INT)))
+        builder.add(inner)
+    builder.add_all(
+        [Struct("one", 4, (Member("", inner),)), Struct("two", 8, (Member("x", INT), Member("", inner, 32)))]
+    )
+    started = time.process_time()
+    text = "".join(btf.format_header(builder.spec()))
+    assert time.process_time() - started < 5
+    assert text.count("} unnamed;") == 1, "one has no x of its own, two has"
+    assert text.index("} unnamed;") > text.index("struct two {")
 
 
 @pytest.mark.parametrize("options", [{"guard": "a b"}, {"include": 'x"y'}, {"include": ""}])
