@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* Section names: with and without a target, sleepable, module-qualified, unknown. For inspection, never loaded.
+/* Section names: with and without a target, sleepable, module-qualified, unknown; pointers with initial values. For
+ * inspection, never loaded.
  */
 #include "probe.h"
 
 char LICENSE[] SEC("license") = "GPL";
+
+const char *names[2] = { "a", "bc" }; /* addresses, which nobody fills in */
 
 #define PROGRAM(section, name)                                                                                 \
 	SEC(section) int name(void *ctx)                                                                       \

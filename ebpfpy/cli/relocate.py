@@ -39,8 +39,11 @@ def run(options: argparse.Namespace) -> int:
         print_report(report, explain=options.explain)
     if options.output is not None:
         relocated = write_relocated(options.object, report)
-        with open(options.output, "wb") as file:
-            file.write(relocated)
+        try:
+            with open(options.output, "wb") as file:
+                file.write(relocated)
+        except OSError as error:  # of a write, it does not name the file
+            raise OSError(error.errno, error.strerror, options.output) from None
         if report.poisoned:
             programs = ", ".join(dict.fromkeys(fixup.relocation.function for fixup in report.poisoned))
             note(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .objectfile import ObjectFile, Section
 
 _TEXT = ".text"
+_POINTERS_SHOWN = 4
 _UNRESOLVED = ReferenceKind.UNRESOLVED
 _KNOWN = frozenset({"", ".maps", "license", "version", ".BTF", ".BTF.ext"})
 
@@ -187,6 +188,7 @@ def _maps(
             continue
         sections[section.index] = (spec.name, section.size)
         read_variables(file, section, spec, types, variables, notes)
+        _note_pointers(file, section, notes)
     return maps, variables, DataSymbols(by_offset, maps_section, sections)
 
 
@@ -252,6 +254,18 @@ def _program(
             " it cannot be loaded"
         )
     return spec
+
+
+def _note_pointers(file: ObjectFile, section: Section, notes: list[str]) -> None:
+    """Say which initialisers of variables are addresses: nobody fills them in (libbpf skips their relocations, too)."""
+    pointers = file.relocations(section)
+    if pointers:
+        places = ", ".join(str(offset) for offset, _ in pointers[:_POINTERS_SHOWN])
+        more = ", ..." if len(pointers) > _POINTERS_SHOWN else ""
+        notes.append(
+            f"section {section.name}: pointers are not filled in, and read as what the file has there:"
+            f" at byte {places}{more}"
+        )
 
 
 def _note_sections(file: ObjectFile, notes: list[str]) -> None:

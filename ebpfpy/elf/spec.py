@@ -280,8 +280,9 @@ class ProgramSpec:
         name: the name of the function.
         section: the section it comes from, as written ("fentry/tun:tun_chr_open").
         type, attach_type: as the section's name says; `type` is UNSPEC for an unknown section.
-        attach_to: the function, tracepoint, ... behind the section's slash, without a module; "" for none. Of a
-            struct_ops program: "STRUCTURE:MEMBER", of the member that it implements.
+        attach_to: the function, tracepoint, ... behind the section's slash, without a module where `attach_module` has
+            it (kprobes keep it: "tun:tun_chr_open"); "" for none. Of a struct_ops program: "STRUCTURE:MEMBER", of the
+            member that it implements.
         attach_module: the module before the colon in the section's name, or None.
         flags: ``BPF_F_*`` of program loading.
         autoload: False for sections with a leading "?".

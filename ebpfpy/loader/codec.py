@@ -17,6 +17,8 @@ import attrs
 from ebpfpy.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ebpfpy import btf
 
 
@@ -29,12 +31,14 @@ class Codec:
         size: bytes.
         type: BTF type, None for plain bytes.
         number: without a type, the bytes are an id of the kernel's.
+        refuse: raises an `InputError` for an object whose descriptor does not belong there.
     """
 
     what: str
     size: int
     type: btf.Type | None = None
     number: bool = False
+    refuse: Callable[[object], None] | None = None
 
     def decode(self, data: bytes) -> Any:
         """Bytes to a Python value."""
@@ -51,6 +55,8 @@ class Codec:
             InputError: it has another size, or does not fit.
         """
         if hasattr(value, "fileno"):  # a map, a program, a socket: the kernel wants its descriptor
+            if self.refuse is not None:
+                self.refuse(value)
             value = value.fileno()
         if isinstance(value, (bytes, bytearray, memoryview)):
             data = bytes(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys as _sys
 from contextlib import ExitStack, closing
@@ -179,7 +180,8 @@ class Collection:
             try:
                 outer.update_bytes(index.to_bytes(outer.spec.key_size, _sys.byteorder), _descriptor(inner))
             except KernelError as error:
-                error.hint = error.hint or _unlike(outer.spec.inner, index, inner.spec)
+                if error.errno == errno.EINVAL or not error.hint:
+                    error.hint = _unlike(outer.spec.inner, index, inner.spec)
                 raise
 
     def _bind_constants(self) -> None:

@@ -81,6 +81,8 @@ def encode(extern: ExternSpec, text: str, size: int) -> bytes:
         ExternError: the variable's type cannot hold it.
     """
     kind = btf.resolve(extern.type)
+    if not isinstance(kind, (btf.Int, btf.Enum, btf.Array)):
+        raise _misfit(extern, text, f"a number, an enum or an array of char, and it is a {kind.kind.name}")
     if isinstance(kind, btf.Array):
         if not text.startswith('"'):
             raise _misfit(extern, text, "a string")

@@ -59,7 +59,13 @@ class Map(MutableMapping[Any, Any]):
         self.spec = spec
         self.name = spec.name
         self._key = Codec(f"key of map {spec.name}", spec.key_size, spec.key)
-        self._value = Codec(f"value of map {spec.name}", spec.value_size, spec.value, number=spec.type in _OF_OBJECTS)
+        self._value = Codec(
+            f"value of map {spec.name}",
+            spec.value_size,
+            spec.value,
+            number=spec.type in _OF_OBJECTS,
+            refuse=self._refuse_value,
+        )
         self._per_cpu = spec.type in _PER_CPU
         self._memory: mmap.mmap | memoryview | None = None
         self._lock = threading.Lock()
@@ -187,6 +193,22 @@ class Map(MutableMapping[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.update_bytes(self._key.encode(key), self._encode(value))
+
+    def _refuse_value(self, value: object) -> None:
+        """Refuse a map or program as a value of a map that holds none."""
+        from .program import Program
+
+        if isinstance(value, Map):
+            takes, what = self.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS), f"map {value.name}"
+        elif isinstance(value, Program):
+            takes, what = self.type == MapType.PROG_ARRAY, f"program {value.name}"
+        else:
+            return
+        if not takes:
+            raise InputError(
+                f"map {self.name} of type {self.type.name} holds no {what.partition(' ')[0]}s: {what} cannot be a value"
+                " of it; its id, info.id, can be in any map"
+            )
 
     def _encode(self, value: Any) -> bytes:
         if not self._per_cpu:

@@ -20,6 +20,7 @@ _DESCRIPTORS: Final = {
     MapType.CGROUP_ARRAY: "a cgroup",
 }
 """Types whose values are descriptors: of what."""
+_OF_MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _FIXED: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _DOES: Final = {
     "BPF_MAP_LOOKUP_ELEM": "looks up values of",
@@ -45,6 +46,10 @@ def hint(error: KernelError, of: Map) -> str | None:
         return f"what goes into a {name} is a socket: give the socket itself, or its descriptor"
     if error.errno in (errno.EBADF, errno.EINVAL) and kind in _DESCRIPTORS and error.call == "BPF_MAP_UPDATE_ELEM":
         return f"a value of a {name} is the descriptor of {_DESCRIPTORS[kind]}"
+    if error.errno in (errno.EBADF, errno.EINVAL) and kind in _OF_MAPS and error.call == "BPF_MAP_UPDATE_ELEM":
+        inner = of.spec.inner
+        like = f": {inner.type.name}, key_size {inner.key_size}, value_size {inner.value_size}" if inner else ""
+        return f"a value of a {name} is a map like its template{like}"
     if error.errno == errno.EINVAL and kind in _FIXED and error.call == "BPF_MAP_DELETE_ELEM":
         return f"every key of a {name} is always there: set its value to zero"
     return None

@@ -37,7 +37,7 @@ from .program import Program
 from .programtarget import find_in_program
 from .quicktarget import QuickTargets
 from .target import AttachTarget, find_target, needs_target
-from .wellformed import check_program
+from .wellformed import MAX_LOG, check_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 _LOG_AFTER_REFUSAL = (1 << 24) - 1
 """Bytes: the most that kernels before 5.16 take, and more than most logs have."""
-_MAX_LOG = 1 << 30
+_MAX_LOG = MAX_LOG
+_OLD_MAX_LOG = (1 << 24) - 1  # UINT_MAX >> 8
 _CALL = 0x85
 _PSEUDO_MAP_FD = 1
 _PSEUDO_MAP_VALUE = 2
@@ -164,7 +165,8 @@ class ProgramLoader:
         for name, spec in specs:
             try:
                 ready = self._prepare(spec)
-            except EbpfError:
+            except EbpfError as error:
+                _name_program(error, spec)
                 self._modules.set_aside()
                 self._load_waiting(waiting, into)  # what is wrong with an earlier one is said first
                 raise
@@ -427,6 +429,11 @@ class ProgramLoader:
         if not why:
             error.subject = f"program {spec.name} ({spec.section})"
             error.hint = lacking.unnamed_reason(spec, error, of_module=self._modules.in_use) or error.hint
+            if error.errno == errno.EINVAL and self._options.log_level and self._options.log_size > _OLD_MAX_LOG:
+                error.hint = (
+                    f"log_size {self._options.log_size} may be too large: before Linux 5.2 a log has"
+                    f" {_OLD_MAX_LOG} bytes at most; {error.hint or ''}"
+                ).rstrip("; ")
             return error
         refused = verifier_error(
             error.errno or 0,
@@ -438,6 +445,14 @@ class ProgramLoader:
         types = self._types.spec if self._types is not None else None
         refused.source_line = verifierlog.source_line(log, spec, types)
         return refused
+
+
+def _name_program(error: EbpfError, spec: ProgramSpec) -> None:
+    """Have an error from a place that knows no programs say which it is about."""
+    if isinstance(error, KernelError):
+        error.subject = error.subject or f"program {spec.name}"
+    elif error.args and isinstance(error.args[0], str) and f"program {spec.name}" not in error.args[0]:
+        error.args = (f"program {spec.name}: {error.args[0]}", *error.args[1:])
 
 
 def _is_static_probe(section: str) -> bool:

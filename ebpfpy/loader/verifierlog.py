@@ -63,6 +63,7 @@ _ABOUT_POINTERS = re.compile(
     r"pointer -= pointer prohibited|pointer comparison prohibited|leaks addr|prohibited for !root"
 )
 _CONTINUATIONS = ("offset is outside of the packet", "is outside of the allowed memory range", "has no valid kptr")
+_CALL = 0x85
 _COLUMN_BITS = 10  # of the word with line and column
 
 POISONED_MAP = 2001000000
@@ -133,9 +134,20 @@ def hint(log: str, spec: ProgramSpec) -> str | None:
             return f"this kernel has no helper {name}: Linux {minimum} has"
     if any(each.kind is ReferenceKind.FUNCTION for each in spec.references) and _NO_CALLBACKS.search(log):
         return "this kernel may not know functions as arguments (callbacks): Linux 5.13 does"
+    if "number of funcs in func_info doesn't match" in log and _has_exception_callback(spec):
+        return "this kernel may not know exceptions (bpf_throw, exception callbacks): Linux 6.7 does"
     if _ABOUT_POINTERS.search(log) and lacks("CAP_PERFMON"):
         return "this process lacks CAP_PERFMON, without which programs may not calculate with pointers"
     return None
+
+
+def _has_exception_callback(spec: ProgramSpec) -> bool:
+    """Whether a function is in the program's code that nothing calls or refers to: only a declaration tag names it."""
+    reached = {each.offset for each in spec.references if each.kind is ReferenceKind.FUNCTION}
+    for index, insn in asm.iter_decode(spec.code, spec.byte_order):
+        if insn.opcode == _CALL and insn.src == 1:  # BPF_PSEUDO_CALL
+            reached.add(index + 1 + insn.imm)
+    return any(each.start not in reached for each in spec.functions[1:])
 
 
 def explain_poison(log: str, fixups: Sequence[Fixup]) -> tuple[str, Fixup | None]:

@@ -70,6 +70,7 @@ _COLLECTION: Final[dict[str, tuple[type, ...]]] = {
 _VARIABLE: Final[dict[str, tuple[type, ...]]] = {"map": (MapSpec,), "offset": _NUMBER, "size": _NUMBER}
 _PROGRAM_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"log_level": _NUMBER, "log_size": _NUMBER}
 _MAP_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"pin_path": (str, os.PathLike, _NOTHING)}
+MAX_LOG: Final = (1 << 30) - 1  # UINT_MAX >> 2, since Linux 5.2; before that UINT_MAX >> 8
 _LOG_LEVELS: Final = 0b111  # 1 errors, 2 everything, 4 statistics
 
 
@@ -97,8 +98,10 @@ def check_options(options: CollectionOptions) -> None:
         raise InputError(
             f"ProgramOptions: log_level {level} is no sum of 1 (errors), 2 (everything) and 4 (statistics)"
         )
-    if not 0 <= options.programs.log_size < 1 << 32:
-        raise InputError(f"ProgramOptions: log_size {options.programs.log_size} does not fit into 32 bits")
+    if not 0 <= options.programs.log_size <= MAX_LOG:
+        raise InputError(
+            f"ProgramOptions: log_size {options.programs.log_size} is too large: a kernel takes {MAX_LOG} bytes"
+        )
 
 
 def check_collection(spec: CollectionSpec) -> None:

@@ -432,6 +432,10 @@ def test_a_malformed_table_beside_the_code_names_the_table(field, rows, why):
         (ebpfpy.CollectionOptions(maps={}), "maps is {}, not MapOptions"),
         (ebpfpy.CollectionOptions(cache="x"), "cache is 'x', not Cache or None"),
         (ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=99)), "log_level 99 is no sum of 1"),
+        (
+            ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_size=1 << 30)),
+            "log_size 1073741824 is too large",
+        ),
         (ebpfpy.CollectionOptions(maps=ebpfpy.MapOptions(pin_path=5)), "pin_path is 5, not str"),
         (ebpfpy.CollectionOptions(token=99.5), "token is 99.5, not a path, a token"),
         (ebpfpy.CollectionOptions(token="a\0b"), "token: a path cannot hold a NUL byte"),
@@ -571,3 +575,14 @@ def test_arguments_of_wrong_types_are_said():
         features.explain_target("vfs_read", cache="x")
     with pytest.raises(InputError, match="Spec"):
         features.explain_target("vfs_read", kernel_types="x")
+
+
+def test_a_section_without_a_target_is_an_error_that_names_the_program():
+    program = program_of(
+        [asm.mov_imm(0, 0), asm.exit_()],
+        kind=sys.ProgramType.TRACING,
+        section="fentry",
+        attach_type=sys.AttachType.TRACE_FENTRY,
+    )
+    with pytest.raises(TargetNotFoundError, match="program by_hand: the section's name says no attach target"):
+        ebpfpy.Collection(collection_of(program))

@@ -102,6 +102,21 @@ def test_slots_can_be_edited_before_loading(spec):
         ebpfpy.Collection(spec)
 
 
+def test_maps_and_programs_are_values_only_of_maps_that_hold_them(spec):
+    with ebpfpy.Collection(spec) as collection:
+        maps, program = collection.maps, collection.programs["step_one"]
+        with pytest.raises(InputError, match="map first of type ARRAY holds no programs: program step_one cannot be a"):
+            maps["first"][0] = program
+        with pytest.raises(
+            InputError, match="map steps_in_order of type PROG_ARRAY holds no maps: map first cannot be"
+        ):
+            maps["steps_in_order"][1] = maps["first"]
+        with pytest.raises(InputError, match="map of_maps of type ARRAY_OF_MAPS holds no programs"):
+            maps["of_maps"][1] = program
+        with pytest.raises(KernelError, match="a value of a ARRAY_OF_MAPS is a map like its template: "):
+            maps["of_maps"][1] = maps["steps_in_order"]
+
+
 def test_a_map_of_maps_without_a_template_says_what_is_missing():
     outer = ebpfpy.MapSpec("outer", sys.MapType.ARRAY_OF_MAPS, 4, 4, 1)
     with pytest.raises(InputError, match="map outer of maps does not say what is inside"):

@@ -126,6 +126,12 @@ def test_output_that_cannot_be_written_is_an_error_that_names_it(cli, testdata, 
     assert str(path) in outcome.err
 
 
+def test_output_to_a_full_device_is_an_error_that_names_it(cli, testdata, against):
+    outcome = cli("relocate", testdata / "tun.bpf.o", *against("tun"), "--output", "/dev/full")
+    assert outcome.status == 3
+    assert "/dev/full: No space left on device" in outcome.err
+
+
 def test_module_of_another_kernel_is_refused_and_the_check_named(cli, testdata, kernel):
     other = next(path for path in sorted(testdata.glob("btf/6.1*/tun.btf.xz")) if path.parent != kernel)
     outcome = cli("relocate", testdata / "tun.bpf.o", "--btf", kernel / "vmlinux.btf.xz", "--btf", other)

@@ -154,9 +154,16 @@ def test_unknown_sections_are_read_as_unspecified_with_a_note():
     assert len(spec.programs) == 20
     assert spec.programs["p_unknown"].type is ProgramType.UNSPEC
     assert [note for note in spec.notes if "mystery/section" in note]
-    assert len(spec.notes) == 1
     assert not spec.programs["p_optional"].autoload
     assert spec.programs["p_optional"].attach_to == "vfs_write"
+
+
+def test_addresses_in_variables_are_not_filled_in_and_noted():
+    spec = load("sections.bpf.o")
+    assert [note for note in spec.notes if "mystery" not in note] == [
+        "section .data: pointers are not filled in, and read as what the file has there: at byte 0, 8"
+    ]
+    assert len(spec.notes) == 2
 
 
 @pytest.mark.parametrize("name", ["maps.bpf.o", *(f"maps-{variant}.o" for variant in VARIANTS)])

@@ -47,6 +47,7 @@ def test_value_becomes_the_variables_bytes(kind: btf.Type, text: str, expected: 
         (TEXT, "5", "a string"),
         (UNSIGNED_SHORT, "65536", "more bits"),
         (UNSIGNED_SHORT, "-1", "more bits"),
+        (btf.Struct("s", 4, (btf.Member("a", INT),)), "5", "a number, an enum or an array of char, and it is a STRUCT"),
     ],
 )
 def test_value_that_does_not_fit_is_an_error_that_names_the_option(kind: btf.Type, text: str, needs: str) -> None:

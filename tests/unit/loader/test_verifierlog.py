@@ -100,3 +100,12 @@ def test_a_callback_that_the_kernel_does_not_know_is_named() -> None:
     log = "number of funcs in func_info doesn't match number of subprogs\n"
     assert "Linux 5.13" in (verifierlog.hint(log, spec.programs["callbacks"]) or "")
     assert verifierlog.hint(log, spec.programs["first"]) is None
+
+
+def test_an_exception_callback_that_the_kernel_does_not_know_is_named() -> None:
+    spec = load_collection_spec(TESTDATA / "exceptions.bpf.o")
+    log = "number of funcs in func_info doesn't match number of subprogs\n"
+    assert verifierlog.hint(log, spec.programs["with_callback"]) == (
+        "this kernel may not know exceptions (bpf_throw, exception callbacks): Linux 6.7 does"
+    )
+    assert verifierlog.hint(log, spec.programs["without_callback"]) is None
