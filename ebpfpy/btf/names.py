@@ -33,7 +33,12 @@ class RawName(str):
     raw: bytes
 
     def __new__(cls, raw: bytes) -> RawName:
-        """The name that has these bytes."""
+        """The name that has these bytes.
+
+        Raises:
+            InputError: these are no bytes.
+        """
+        check_bytes(raw)
         made = super().__new__(cls, raw.decode("utf-8", "backslashreplace"))
         made.raw = raw
         return made

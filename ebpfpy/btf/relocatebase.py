@@ -116,8 +116,8 @@ class _StringMap:
 
     def moved(self, offset: int) -> int:
         if offset >= self._own_from:
-            if self._strict is None:
-                self._split.string_bytes(offset)  # out of range, or not the start of a string
+            if self._strict is None or offset >= self._split.strings_end:
+                self._split.string_bytes(offset)  # out of range, or not the start of a string, which the kernel takes
             return offset + self._shift
         new = self._moved.get(offset)
         if new is None:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ebpfpy import btf
+from ebpfpy.btf.kinds import VLEN_MASK, kind_name
 from ebpfpy.btf.rawdump import dump_raw
 from ebpfpy.cli.kerneltypes import types_of_file
 from ebpfpy.cli.output import printable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FUNC_LINKAGE = ("static", "global", "extern")
+_KERNEL_HEADER = "vmlinux.h"
 _BATCH = 4096
 """Lines written at once."""
 
@@ -38,8 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--include",
         metavar="NAME",
-        default="vmlinux.h",
-        help="what the C header of a module includes (default: vmlinux.h)",
+        help=f"what the C header of a module includes (default: {_KERNEL_HEADER})",
     )
     parser.add_argument(
         "--id", action="append", type=int, default=[], metavar="N", help="only this type (repeatable; default: all)"
@@ -49,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the types."""
+    if options.include is not None and (options.format != "c" or options.id):
+        raise UsageError("--include is for a whole header: --format c without --id")
     spec = types_of_file(options.file, options.base)
+    if options.include is not None and not spec.split:
+        raise UsageError(f"--include is for the header of a module, and {options.file} stands alone")
     for type_id in options.id:
         try:
             spec.type_by_id(type_id)
@@ -81,7 +86,8 @@ def _c(spec: btf.Spec, options: argparse.Namespace) -> int:
             print(format_c(spec.type_by_id(type_id)))
     else:
         # all of it before any of it: half a header would be taken for a whole one
-        sys.stdout.write("".join(format_header(spec, include=options.include)))
+        include = _KERNEL_HEADER if options.include is None else options.include
+        sys.stdout.write("".join(format_header(spec, include=include)))
     return OK
 
 
@@ -106,7 +112,11 @@ def _json(spec: btf.Spec, ids: list[int]) -> Iterator[str]:
 
 def _record(spec: btf.Spec, type_id: int, kind: btf.Type) -> dict[str, Any]:
     """A type with bpftool's keys."""
-    record: dict[str, Any] = {"id": type_id, "kind": kind.kind.name, "name": getattr(kind, "name", "") or "(anon)"}
+    record: dict[str, Any] = {
+        "id": type_id,
+        "kind": kind_name(kind.kind),
+        "name": getattr(kind, "name", "") or "(anon)",
+    }
     number = spec.type_id
     match kind:
         case btf.Int():
@@ -140,6 +150,8 @@ def _record(spec: btf.Spec, type_id: int, kind: btf.Type) -> dict[str, Any]:
             record |= {"type_id": number(kind.target), "component_idx": kind.component}
         case btf.Pointer() | btf.Typedef() | btf.Volatile() | btf.Const() | btf.Restrict() | btf.TypeTag():
             record["type_id"] = number(kind.target)
+        case btf.Unknown(words=(_, info, third, *_)):
+            record |= {"vlen": info & VLEN_MASK, "size_or_type": third}
     return record
 
 

@@ -286,6 +286,12 @@ def test_a_name_that_is_no_utf_8_keeps_its_bytes_in_copies() -> None:
     assert (name, name.raw, f"{name}") == (btf.RawName(b"\xff"), b"\xff", "\\xff")
 
 
+def test_a_raw_name_is_made_of_bytes() -> None:
+    for wrong in ("abc", None, 3):
+        with pytest.raises(InputError, match="a name is bytes here"):
+            btf.RawName(wrong)  # type: ignore[arg-type]
+
+
 def test_flavours_of_names_that_are_no_utf_8() -> None:
     flavours = [each.name for each in _raw_and_lookalike() if isinstance(each, btf.Fwd)]
     assert [btf.essential_name(each) for each in flavours] == ["a", btf.RawName(b"\xfd")]

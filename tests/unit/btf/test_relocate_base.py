@@ -323,6 +323,27 @@ def test_a_base_string_that_is_no_types_name_is_kept_but_stops_the_kernel() -> N
     assert list(btf.dump_raw(relocated)) == [f"[5] TYPEDEF 'extra' type_id={FIRST_ID}"]
 
 
+@pytest.mark.parametrize("strict", [None, "kernel"])
+@pytest.mark.parametrize("offset", [5, 0xFFFF_FFFF], ids=["just behind", "far behind"])
+def test_a_name_behind_the_last_string_is_an_error(offset: int, strict: str | None) -> None:
+    base = btf.Spec(make_blob(array("I", [1, 4 << 24, 8]), b"\0foo\0", "little"), name="m.base")
+    split = btf.Spec(make_blob(array("I", [offset, 8 << 24, 1]), b"", "little"), base, name="m")
+    with pytest.raises(BtfError, match=f"m: string offset {offset} is beyond the end"):
+        btf.relocate_base(split, kernel_base(struct(8)), strict=strict)
+
+
+@pytest.mark.parametrize("offset", [5, 6], ids=["start", "middle"])
+def test_a_name_that_starts_within_a_string_is_good_enough_for_the_kernel(offset: int) -> None:
+    base = btf.Spec(make_blob(array("I", [1, 4 << 24, 8]), b"\0foo\0", "little"), name="m.base")
+    split = btf.Spec(make_blob(array("I", [offset, 8 << 24, 1]), b"mine\0", "little"), base, name="m")
+    new = kernel_base(struct(8))
+    words, at = btf.relocate_base(split, new, strict="kernel").locate(new.first_id + len(new))
+    assert words[at] == new.strings_end + offset - base.strings_end
+    if offset == 6:
+        with pytest.raises(BtfError, match="not the start of a string"):
+            btf.relocate_base(split, new)
+
+
 # --- real data ------------------------------------------------------------------------------------
 
 

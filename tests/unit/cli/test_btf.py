@@ -5,6 +5,9 @@ import os
 
 import pytest
 
+from ebpfpy.btf.kinds import make_info
+from tests.strategies import raw_btf
+
 
 @pytest.fixture
 def vmlinux(kernel):
@@ -50,6 +53,28 @@ def test_json_of_an_object_has_its_data_sections(cli, testdata):
     assert {"INT", "PTR", "ARRAY", "STRUCT", "DATASEC", "VAR", "FUNC", "FUNC_PROTO"} <= kinds
     section = next(record for record in records if record["kind"] == "DATASEC")
     assert section["vlen"] == len(section["vars"]) > 0
+
+
+def test_a_type_of_an_unknown_kind_is_dumped_as_text_and_as_json(cli, tmp_path):
+    unknown = [5, make_info(25, 2), 7, 1, 2, 3, 4, 5]
+    layout = bytes(4 * 25) + bytes((4, 8, 0, 0))
+    file = tmp_path / "later.btf"
+    file.write_bytes(raw_btf([1, make_info(1), 4, 32, *unknown], b"\0int\0odd\0", layout=layout, header=32))
+    assert cli("btf", "dump", file).out.splitlines()[1] == "[2] UNKNOWN(25) 'odd' vlen=2 size_or_type=7"
+    record = {"id": 2, "kind": "UNKNOWN(25)", "name": "odd", "vlen": 2, "size_or_type": 7}
+    assert cli("btf", "dump", file, "--json").json["types"][1] == record
+
+
+def test_what_to_include_is_refused_where_nothing_is_included(cli, kernel, vmlinux, testdata):
+    words = ["btf", "dump", kernel / "tun.btf.xz", "--base", vmlinux, "--include", "mine.h"]
+    assert '#include "mine.h"' in cli(*words, "--format", "c").out
+    for more in ([], ["--json"], ["--format", "c", "--id", 1]):
+        outcome = cli(*words, *more)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "--include is for a whole header" in outcome.err
+    outcome = cli("btf", "dump", testdata / "globals.bpf.o", "--format", "c", "--include", "mine.h")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "globals.bpf.o stands alone" in outcome.err
 
 
 def test_unknown_id_is_status_2(cli, vmlinux):
