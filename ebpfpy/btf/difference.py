@@ -23,15 +23,17 @@ from .cwords import (
     DECORATIONS,
     ENUM,
     ENUM64,
+    FLOAT,
     FUNC,
     FUNC_PROTO,
+    INT,
     STRUCT,
     TYPEDEF,
     UNION,
     Records,
 )
 from .difftext import Spelling
-from .kinds import KIND_MASK, KIND_SHIFT, VLEN_MASK
+from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, KIND_MASK, KIND_SHIFT, VLEN_MASK
 from .spec import check_spec
 
 if TYPE_CHECKING:
@@ -39,7 +41,17 @@ if TYPE_CHECKING:
 
     from .spec import Spec
 
-_KINDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum", TYPEDEF: "typedef", FUNC: "func"}
+_KINDS = {
+    STRUCT: "struct",
+    UNION: "union",
+    ENUM: "enum",
+    ENUM64: "enum",
+    TYPEDEF: "typedef",
+    FUNC: "func",
+    INT: "int",
+    FLOAT: "float",
+}
+_ENCODINGS = {INT_SIGNED: "signed", INT_CHAR: "char", INT_BOOL: "bool"}
 _MOST_MEMBERS = 1 << 12
 _MOST_INSIDE = 1 << 16
 """Members of unnamed structs in one struct; those of a kernel have hundreds."""
@@ -54,7 +66,8 @@ class Change(NamedTuple):
         what: "added", "removed", "moved" (old, new: offsets in bits), "resized" (bytes), "width" (bits of what is a
             bitfield on both sides), "retyped" (the types in C; a bitfield's with its width, ``int:3``), "value" (of
             an enumerator), "prototype" (of a function), "target" (of a typedef), "size" (bytes of the type itself),
-            "order" (of members or enumerators that are the same).
+            "encoding" (of an integer, as text: its sign, and its bits where it does not fill its bytes), "order" (of
+            members or enumerators that are the same).
         member: the member or enumerator; "" for the type itself.
         old, new: what it was and what it is; None where it was, or is, not there. For an added or removed member its
             type, for an enumerator its value.
@@ -72,7 +85,7 @@ class TypeChange(NamedTuple):
     """A type that both sides have, and what differs in it.
 
     Attributes:
-        kind: "struct", "union", "enum", "typedef" or "func".
+        kind: "struct", "union", "enum", "typedef", "func", "int" or "float".
         name: its name.
         changes: never empty.
     """
@@ -103,8 +116,8 @@ class Diff(NamedTuple):
 def diff(a: Spec, b: Spec, name: str | None = None) -> Diff:
     """What changed from the own types of `a` to those of `b`.
 
-    Structs, unions, enums, typedefs and functions that have a name. Names of parameters do not count. Two vmlinux of
-    120,000 types take a few seconds.
+    Structs, unions, enums, typedefs, functions, integers and floats that have a name. Names of parameters do not count.
+    Two vmlinux of 120,000 types take a few seconds.
 
     Args:
         a: the old types.
@@ -228,6 +241,10 @@ class _Side:
             return _Content(words[at + 2], tuple(self.writer.values(words, at, info, kind)))
         if kind == FUNC:
             return self._function(words[at + 2])
+        if kind == FLOAT:
+            return _Content(words[at + 2], ())
+        if kind == INT:
+            return _Content(words[at + 2], (_encoding(8 * words[at + 2], words[at + 3]),))
         target = words[at + 2]
         under = self._unnamed(target)
         if under is not None and not self.writer.declarator(target)[1]:
@@ -322,7 +339,10 @@ def _changes(kind: str, old: _Content, new: _Content) -> Iterator[Change]:
         return
     if old.size != new.size:
         yield Change("size", "", old.size, new.size)
-    if kind == "enum":
+    if kind == "int":
+        if old.parts != new.parts:
+            yield Change("encoding", "", *old.parts, *new.parts)
+    elif kind == "enum":
         yield from _value_changes(dict(old.parts), dict(new.parts))
     else:
         yield from _member_changes(old.parts, new.parts)
@@ -368,6 +388,16 @@ def _member_changes(old: Iterable[_Member], new: Iterable[_Member]) -> Iterator[
     common = [path for path in before if path in after]
     if common != [path for path in after if path in before]:
         yield Change("order", "", ", ".join(common), ", ".join(path for path in after if path in before))
+
+
+def _encoding(filled: int, word: int) -> str:
+    """What an integer is beside its size, from ``encoding << 24 | bit offset << 16 | bits``; `filled`: all its bits."""
+    encoding, offset, bits = word >> 24, word >> 16 & 0xFF, word & 0xFF
+    parts = [name for bit, name in _ENCODINGS.items() if encoding & bit]
+    if others := encoding & ~sum(_ENCODINGS):
+        parts.append(f"encoding {others:#x}")
+    text = " ".join(parts) or "unsigned"
+    return text if (bits, offset) == (filled, 0) else f"{text}, bits {offset} to {offset + bits}"
 
 
 def _with_width(text: str, width: int) -> str:

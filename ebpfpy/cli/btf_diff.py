@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ebpfpy.btf import Change, Diff
 
-_KINDS = ("struct", "union", "enum", "typedef", "func")
+_KINDS = ("struct", "union", "enum", "typedef", "func", "int", "float")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

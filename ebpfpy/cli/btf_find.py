@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
             note(f"module {spec.name} is left out: {error}")
             continue
         if not found and not is_pattern(options.pattern):
-            near += [each for each in spec.near_names(options.pattern, _NEAR) if spec.any_types_by_name(each)]
+            near += [each for each in spec.near_names(options.pattern, _NEAR) if _is_there(spec, each, kinds)]
         searched.append(spec.name)
     if options.json:
         print_json({"name": options.pattern, "searched": searched, "types": found})
@@ -105,6 +105,12 @@ def _kinds(text: str) -> list[Kind]:
             raise argparse.ArgumentTypeError(f"{name!r} is {why}; there are {', '.join(KINDS)}")
         found.append(Kind[name.upper()])
     return [*found, Kind.ENUM64] if Kind.ENUM in found else found
+
+
+def _is_there(spec: btf.Spec, name: str, kinds: frozenset[Kind] | None) -> bool:
+    """Whether a name is that of a type, and of one of these kinds."""
+    found = spec.any_types_by_name(name)
+    return bool(found) if kinds is None else any(spec.kind_of(spec.type_id(each)) in kinds for each in found)
 
 
 def _matches(spec: btf.Spec, search: NameSearch, kinds: frozenset[Kind] | None) -> Iterator[dict[str, Any]]:

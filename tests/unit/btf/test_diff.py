@@ -15,6 +15,7 @@ from ebpfpy.btf import (
     Const,
     Enum,
     Enumerator,
+    Float,
     Func,
     FuncProto,
     Int,
@@ -33,8 +34,9 @@ LONG = Int("long int", 8, 1)
 
 
 def spec(*types, noise=0):
-    """Types in a spec; `noise` shifts their ids."""
+    """Types in a spec, and an int; `noise` shifts their ids."""
     builder = Builder()
+    builder.add(INT)
     for index in range(noise):
         builder.add(Array(INT, INT, 1000 + index))
     builder.add_all(types)
@@ -50,7 +52,7 @@ def test_equal_types_with_other_ids_are_no_difference():
     node = Struct("node", 16, (Member("next", Pointer(lambda: node)), Member("value", INT, 64)))
     found = btf.diff(spec(node), spec(node, noise=5))
     assert not found
-    assert found.unchanged == 1
+    assert found.unchanged == 2
 
 
 def test_types_that_one_side_has_are_added_or_removed():
@@ -235,11 +237,45 @@ def test_typedefs():
     assert changes(old, pointer) == [Change("target", "", "struct {...}", "int *")]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (Int("char", 1, 1), Int("char", 1), [Change("encoding", "", "signed", "unsigned")]),
+        (Int("long", 4, 1), Int("long", 8, 1), [Change("size", "", 4, 8)]),
+        (
+            Int("flag", 4),
+            Int("flag", 1, 4, 1, 3),
+            [Change("size", "", 4, 1), Change("encoding", "", "unsigned", "bool, bits 3 to 4")],
+        ),
+        (Int("c", 1, 3), Int("c", 1, 8), [Change("encoding", "", "signed char", "encoding 0x8")]),
+        (Float("double", 8), Float("double", 4), [Change("size", "", 8, 4)]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else f"{value.name} {value.size}",
+)
+def test_a_number_that_changed_is_told_once_where_it_was_made(old, new, expected):
+    func = [Func("f", FuncProto(each, (Param("x", Pointer(each)),))) for each in (old, new)]
+    assert changes(func[0], func[1]) == expected
+    (told,) = btf.diff(spec(func[0]), spec(func[1]), old.name).changed
+    assert (told.kind, told.name) == ("float" if isinstance(old, Float) else "int", old.name)
+
+
+def test_numbers_come_and_go_as_other_types_do():
+    found = btf.diff(spec(Typedef("t", INT)), spec(Typedef("t", LONG)))
+    assert (found.added, found.removed) == ((("int", "long int"),), ())
+    assert [each.name for each in found.changed] == ["t"]
+
+
+def test_the_kernels_char_lost_its_sign_in_6_2(vmlinux, testdata):
+    new = btf.load_spec(testdata / "btf/6.12.117+deb12-amd64/vmlinux.btf.xz")
+    sign = TypeChange("int", "char", (Change("encoding", "", "signed", "unsigned"),))
+    assert list(btf.diff(vmlinux, new, "char").changed) == [sign]
+
+
 def test_types_of_one_name_are_paired_by_content_first():
     one, two, three = (Struct("s", size, (Member("x", INT),)) for size in (4, 8, 12))
     found = btf.diff(spec(one, two), spec(two, three))
     assert found.changed == (TypeChange("struct", "s", (Change("size", "", 4, 12),)),)
-    assert found.unchanged == 1
+    assert found.unchanged == 2
     assert btf.diff(spec(one, two), spec(two)).removed == (("struct", "s"),)
 
 

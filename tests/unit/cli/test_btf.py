@@ -260,6 +260,13 @@ def test_similar_names_are_those_of_types_and_of_modules_too(cli, kernel, vmlinu
     assert outcome.err == "ebpfpy: no type tun_fil in 2 BTFs; near: tun_file, tun_filter, tun_pi\n"
 
 
+def test_similar_names_are_those_of_the_kinds_that_were_asked_for(cli, vmlinux):
+    words = ["btf", "find", "long unsigned in", "--btf", vmlinux, "--kind"]
+    assert "near: long unsigned int" in cli(*words, "int").err
+    for kinds in ("struct", "struct,func"):
+        assert "long" not in cli(*words, kinds).err.partition("near: ")[2]
+
+
 def test_unknown_kind_is_status_2(cli, vmlinux):
     for kinds in ("class", "struct,class", "", "struct,"):
         outcome = cli("btf", "find", "x", "--kind", kinds)
