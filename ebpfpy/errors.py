@@ -142,6 +142,23 @@ class TypeNotFoundError(NotFoundError):
         self.near = near
 
 
+class MemberNotFoundError(NotFoundError, KeyError):
+    """No such member in a struct or union.
+
+    Attributes:
+        name: the name asked for.
+        near: similar names that the type does have, best first.
+    """
+
+    def __init__(self, message: str, *, name: str, near: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.near = near
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would show the text in quotes
+
+
 class AmbiguousTypeError(EbpfError, LookupError):
     """More than one BTF type answers to the name.
 

@@ -153,8 +153,8 @@ class Builder:
             raise InputError(f"types of unknown kinds are {original.byte_order}-endian, and cannot be turned")
         if header_size is None:
             header_size = HEADER_SIZE_LAYOUT if needs_layout else HEADER_SIZE
-        if header_size not in (HEADER_SIZE, HEADER_SIZE_LAYOUT):
-            raise InputError(f"a header has {HEADER_SIZE} or {HEADER_SIZE_LAYOUT} bytes, not {header_size}")
+        if not isinstance(header_size, int) or header_size not in (HEADER_SIZE, HEADER_SIZE_LAYOUT):
+            raise InputError(f"a header has {HEADER_SIZE} or {HEADER_SIZE_LAYOUT} bytes, not {header_size!r}")
         if needs_layout and header_size != HEADER_SIZE_LAYOUT:
             raise InputError(f"types of unknown kinds need a layout section: a header of {HEADER_SIZE_LAYOUT} bytes")
         strings = _Strings(base, original)

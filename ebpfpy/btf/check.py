@@ -38,7 +38,7 @@ import attrs
 from ebpfpy.errors import BtfError, InputError
 
 from .kinds import KIND_FLAG, KIND_MASK, KIND_SHIFT, MODIFIERS, RECORD_WORDS, VLEN_MASK, Kind, kind_name
-from .matchbase import is_distilled, match_base
+from .matchbase import check_mode, is_distilled, match_base
 from .records import id_words, own_strings, string_words
 from .source import find_btf
 from .spec import Spec, spec_list
@@ -185,10 +185,11 @@ def check_split(
 
     Raises:
         BtfError, ElfError: the module is malformed, whatever its base: cut short, or of a kind of type that is unknown.
-        InputError: it stands alone, so that it is no split BTF.
+        InputError: it stands alone, so that it is no split BTF; or the mode is unknown.
         NotFoundError: an ELF file without BTF.
         OSError: the file cannot be read.
     """
+    check_mode(strict)
     spec = open_split(split, base, distilled)
     if spec.base is not base:
         return _check_distilled(_inspect(spec), spec, base, strict)
@@ -203,6 +204,7 @@ def rank_bases(
     Raises:
         EbpfError, OSError: as `check_split`.
     """
+    check_mode(strict)
     bases = spec_list(bases)
     if bases:
         split = open_split(split, bases[0], distilled)  # what is read once need not be read again

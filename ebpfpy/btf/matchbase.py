@@ -70,10 +70,19 @@ def match_base(split: Spec, new_base: Spec, *, strict: str | None = None) -> Bas
     return BaseMatch(ids, tuple(problems), tuple(notes))
 
 
-def _distilled_base(split: Spec, new_base: Spec, strict: str | None) -> Spec:
-    """The base of `split`, after everything was checked that both modes rely on."""
+def check_mode(strict: str | None) -> None:
+    """Refuse what is no mode of `match_base`.
+
+    Raises:
+        InputError: it is none.
+    """
     if strict not in MODES:
         raise InputError(f'strict is None or "kernel", not {strict!r}')
+
+
+def _distilled_base(split: Spec, new_base: Spec, strict: str | None) -> Spec:
+    """The base of `split`, after everything was checked that both modes rely on."""
+    check_mode(strict)
     base = split.base
     if base is None:
         raise InputError(f"{_label(split)} stands alone: only split BTF has a base to relocate")

@@ -84,6 +84,8 @@ class Spec(NameTable):
     def __init__(self, data: Buffer, base: Spec | None = None, *, name: str = "") -> None:
         if base is not None and not isinstance(base, Spec):
             raise InputError(f"a base is a Spec, not {type(base).__name__}: load it first")
+        if not isinstance(name, str):
+            raise InputError(f"the name of a Spec is a string, not {name!r:.200}")
         self.name = name
         self.base = base
         self._data = data = data if data.__class__ is bytes else _sliced_to_bytes(data)

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from ebpfpy.errors import MemberNotFoundError
+
 from .inflateparts import own_params, read_enumerators, read_members, read_params, read_variables
 from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, VLEN_MASK, Kind
 from .parts import Enumerator, Member, Param, Part, VarSecinfo, parts_of
@@ -337,12 +339,16 @@ class _Composite(_Tagged):
         """The member called `name`, searched in this struct only, not in anonymous members.
 
         Raises:
-            KeyError: there is none.
+            MemberNotFoundError: there is none; also a KeyError.
         """
         for member in self.members:
             if member.name == name:
                 return member
-        raise KeyError(name)
+        from difflib import get_close_matches
+
+        near = tuple(get_close_matches(name, [each.name for each in self.members])) if isinstance(name, str) else ()
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise MemberNotFoundError(f"{self!r} has no member {name!r}{hint}", name=name, near=near)
 
 
 class Struct(_Composite):

@@ -66,6 +66,7 @@ EXAMPLES = {
     errors.InstructionError: lambda: failure(asm.decode, b"123", "little"),
     errors.NotFoundError: lambda: errors.NotFoundError("no"),
     errors.TypeNotFoundError: lambda: failure(two_of_a_name().type_by_name, "twic", btf.Struct),
+    errors.MemberNotFoundError: lambda: failure(two_of_a_name().type_by_id(1).member, "x"),
     errors.AmbiguousTypeError: lambda: failure(two_of_a_name().type_by_name, "twice", btf.Struct),
     errors.RelocationError: lambda: errors.RelocationError("no", program="p", insn=3, relocation="byte_off"),
     errors.AmbiguousRelocationError: lambda: failure(two_drivers),

@@ -123,6 +123,34 @@ def test_a_path_or_number_in_place_of_a_spec_says_that_a_spec_is_needed(wrong):
             call()
 
 
+def test_an_unknown_mode_is_refused_whether_it_would_matter_or_not():
+    base = spec()
+    builder = btf.Builder(base)
+    builder.add(btf.Pointer(base.type_by_name("s")))
+    split = builder.spec("m")
+    for call in (
+        lambda: btf.check_split(split, base, strict="libbpf"),
+        lambda: btf.rank_bases(split, [base], strict="libbpf"),
+        lambda: btf.rank_bases(split, [], strict="libbpf"),
+    ):
+        with pytest.raises(InputError, match="strict is None or \"kernel\", not 'libbpf'"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [24.0, "24", 25])
+def test_the_size_of_a_header_is_one_of_two_numbers(wrong):
+    with pytest.raises(InputError, match=f"a header has 24 or 32 bytes, not {wrong!r}"):
+        btf.Builder().marshal(header_size=wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"vmlinux"])
+def test_the_name_of_a_spec_is_text(wrong):
+    builder = btf.Builder()
+    for call in (lambda: btf.Spec(builder.marshal(), name=wrong), lambda: builder.spec(wrong)):
+        with pytest.raises(InputError, match="the name of a Spec is a string, not"):
+            call()
+
+
 def test_where_several_specs_are_needed_one_of_them_is_no_list():
     good = btf.Spec(btf.Builder().marshal())
     for call in (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ebpfpy import btf
-from ebpfpy.errors import BtfError
+from ebpfpy.errors import BtfError, MemberNotFoundError
 from tests.strategies import raw_btf, structure
 
 INT = btf.Int("int", 4, 1)
@@ -68,8 +68,11 @@ def test_attributes_read_back() -> None:
     s = spec.type_by_name("s", btf.Struct)
     assert [(m.name, m.offset_bits, m.bitfield_size, m.offset) for m in s.members] == [("a", 0, 3, 0), ("b", 32, 0, 4)]
     assert s.member("b").type is spec.type_by_name("int")
-    with pytest.raises(KeyError):
-        s.member("c")
+    for name, near in (("bb", "; near: b"), ("nothing", ""), (3, "")):
+        with pytest.raises(MemberNotFoundError) as caught:
+            s.member(name)  # type: ignore[arg-type]
+        assert isinstance(caught.value, KeyError)
+        assert str(caught.value) == f"{s!r} has no member {name!r}{near}"
     e = spec.type_by_name("e", btf.Enum)
     assert e.signed
     assert e.enumerators == (btf.Enumerator("MINUS", -1), btf.Enumerator("ONE", 1))
