@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import attrs
 
+from ebpfpy.btf.names import decode_name
 from ebpfpy.errors import ElfError, InputError, kernel_error
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class ObjectFile:
         """The NUL-terminated string at an offset of a table of strings."""
         end = table.find(b"\0", offset)
         if 0 <= end - offset <= MAX_NAME:
-            return table[offset:end].decode("utf-8", "backslashreplace")
+            return decode_name(table[offset:end])
         if offset == len(table) == 0:
             return ""
         if offset >= len(table):
@@ -366,6 +367,7 @@ def read_object(source: Source) -> tuple[bytes, str]:
 
     Raises:
         ElfError: that is no file, or one that gives text.
+        InputError: it is none of the three, or a file that is closed.
         KernelError: the file cannot be opened or read; also the matching OSError (FileNotFoundError, ...).
     """
     if isinstance(source, bytes | bytearray | memoryview):

@@ -58,6 +58,7 @@ def load_collection_spec(
     Raises:
         ElfError: it is no BPF object, or malformed; says in which section, and at which byte of it.
         BtfError: the object's BTF is malformed.
+        InputError: `source` is none of these, or a file that is closed.
         KernelError: the file cannot be read; also the matching OSError.
     """
     return read_blueprints(open_object(source))

@@ -189,12 +189,20 @@ class VariableSpec:
 
     @property
     def value(self) -> bytes:
-        """The initial bytes."""
-        assert self.map.contents is not None
-        return bytes(self.map.contents[self.offset : self.offset + self.size])
+        """The initial bytes.
+
+        Raises:
+            InputError: the blueprint was edited, and the variable lies nowhere in its map.
+        """
+        place = place_of(self)
+        return bytes((self.map.contents or b"")[place]).ljust(self.size, b"\0")
 
     def get(self) -> Any:
-        """The initial value, decoded by its BTF type (bytes without one)."""
+        """The initial value, decoded by its BTF type (bytes without one).
+
+        Raises:
+            InputError: the blueprint was edited, and the variable lies nowhere in its map.
+        """
         if self.type is None:
             return self.value
         from ebpfpy import btf
@@ -209,8 +217,9 @@ class VariableSpec:
                 a str, a list, a dict, the name of an enumerator.
 
         Raises:
-            InputError: the value has another size or does not fit.
+            InputError: the value has another size or does not fit; or the variable lies nowhere in its map.
         """
+        place = place_of(self)
         if isinstance(value, int):
             data = self._encode(value)
         elif isinstance(value, (bytes, bytearray, memoryview)):
@@ -225,8 +234,10 @@ class VariableSpec:
             )
         if len(data) != self.size:
             raise InputError(f"variable {self.name} has {self.size} bytes, not {len(data)}")
-        assert self.map.contents is not None
-        self.map.contents[self.offset : self.offset + self.size] = data
+        contents = self.map.contents
+        if not isinstance(contents, bytearray) or len(contents) < place.stop:  # as somebody has edited it
+            self.map.contents = contents = bytearray(contents or b"").ljust(place.stop, b"\0")
+        contents[place] = data
 
     def resize(self, count: int) -> None:
         """Give an array another number of elements before loading; new ones are zero.
@@ -245,6 +256,7 @@ class VariableSpec:
 
         if not isinstance(count, int):
             raise InputError(f"variable {self.name}: a number of elements is an int, not {type(count).__name__}")
+        place_of(self)
         array = btf.resolve(self.type) if self.type is not None else None
         if not isinstance(array, btf.Array) or not btf.sizeof(array.element):
             raise InputError(f"variable {self.name} is no array: it cannot be resized")
@@ -254,8 +266,7 @@ class VariableSpec:
         if not 0 < size < 1 << 32:
             raise InputError(f"variable {self.name} cannot have {count} elements")
         end = self.offset + size
-        assert self.map.contents is not None
-        self.map.contents = bytearray(self.map.contents[:end].ljust(end, b"\0"))
+        self.map.contents = bytearray(self.map.contents or b"")[:end].ljust(end, b"\0")
         self.map.value_size = end
         self.size = size
         self.type = btf.Array(array.element, array.index, count)
@@ -266,10 +277,36 @@ class VariableSpec:
             self.map.value = btf.Datasec(section.name, end, (*section.variables[:-1], longer))
 
     def _encode(self, value: int) -> bytes:
+        if self.byte_order not in ("little", "big"):
+            raise InputError(f'variable {self.name}: byte_order is {self.byte_order!r:.60}, not "little" or "big"')
         try:
             return value.to_bytes(self.size, self.byte_order, signed=value < 0)
         except OverflowError:
             raise InputError(f"variable {self.name} has {self.size} bytes: {value} does not fit") from None
+
+
+def place_of(variable: VariableSpec) -> slice:
+    """Where the bytes of a variable are in the value of its map.
+
+    Raises:
+        InputError: the blueprint was edited: a field is of a wrong type, or those bytes are not in the map.
+    """
+    where = f"variable {variable.name}"
+    holder, offset, size = variable.map, variable.offset, variable.size
+    if not isinstance(holder, MapSpec):
+        raise InputError(f"{where}: map is {holder!r:.60}, not MapSpec")
+    for field, value in (("offset", offset), ("size", size)):
+        if not isinstance(value, int):
+            raise InputError(f"{where}: {field} is {value!r:.60}, not int")
+    contents = b"" if holder.contents is None else holder.contents
+    if not isinstance(contents, (bytes, bytearray, memoryview)) or not isinstance(holder.value_size, int):
+        raise InputError(f"{where}: map {holder.name} has no bytes: contents is {contents!r:.60}")
+    room = max(len(contents), holder.value_size)  # of an arena, which has no values, what the object has there
+    if offset < 0 or size < 0 or offset + size > room:
+        raise InputError(
+            f"{where}: offset {offset} and size {size} lie outside of map {holder.name}, which has {room} bytes"
+        )
+    return slice(offset, offset + size)
 
 
 @attrs.define

@@ -109,8 +109,8 @@ class Collection:
             self._bind_constants()
             self._fill_program_arrays()
             descriptors = {name: program.fileno() for name, program in self.programs.items()}
-            for name, each in operations.items():
-                self.maps[name].set_struct_ops_value(structops.kernel_value(spec.maps[name], each, descriptors))
+            for each, found in operations:
+                self.maps[each.name].set_struct_ops_value(structops.kernel_value(each, found, descriptors))
             for name, variable in spec.variables.items():
                 if variable.map.name in self.maps:
                     self.variables[name] = Variable(variable, self.maps[variable.map.name])
@@ -123,8 +123,8 @@ class Collection:
         options: CollectionOptions,
         undo: ExitStack,
         cache: btf.Cache,
-    ) -> dict[str, structops.Operations]:
-        """Make all maps, and fill the maps of maps; the structures of those of struct_ops, by name."""
+    ) -> list[tuple[MapSpec, structops.Operations]]:
+        """Make all maps, and fill the maps of maps; those of struct_ops, and the kernel's structures for them."""
         wanted = [each for each in spec.maps.values() if each.autocreate]
         kconfig = kconfig_map(spec)
         if kconfig is not None:
@@ -138,11 +138,11 @@ class Collection:
                     " take a copy() for the second, and give it another name"
                 )
             names.add(each.name)
-        operations: dict[str, structops.Operations] = {}
+        operations: list[tuple[MapSpec, structops.Operations]] = []
         made: list[Map] = []
         for each in wanted:
             if each.type == MapType.STRUCT_OPS:
-                operations[each.name] = self._struct_ops(each, types, cache)
+                operations.append((each, self._struct_ops(each, types, cache)))
             else:
                 self.maps[each.name], is_new = self._make_map(each, types, options, undo)
                 if is_new:

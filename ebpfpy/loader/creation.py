@@ -161,7 +161,7 @@ def real_max_entries(spec: MapSpec) -> int:
     """The number of elements (ring buffers: of bytes) to create a map with."""
     if spec.type == MapType.PERF_EVENT_ARRAY and not spec.max_entries:
         return sys.possible_cpus()
-    if spec.type in RINGS:  # whole pages, a power of two: sizes are chosen on machines with other pages
+    if spec.type in RINGS and spec.max_entries >= 0:  # whole pages, a power of two: other machines have other pages
         size = mmap.PAGESIZE
         while size < spec.max_entries:
             size *= 2

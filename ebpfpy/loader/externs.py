@@ -34,7 +34,7 @@ from ebpfpy.btf.kinds import Kind
 from ebpfpy.btf.load import NO_MODULE_TYPES, has_module_types
 from ebpfpy.btf.names import encode_name, essential_name
 from ebpfpy.elf.spec import ExternKind, MapSpec
-from ebpfpy.errors import BtfError, EbpfError, ExternError, NotFoundError, VerifierError
+from ebpfpy.errors import BtfError, EbpfError, ExternError, InputError, NotFoundError, VerifierError
 from ebpfpy.sys import MapFlags, MapType
 from ebpfpy.sys.rights import hides_addresses
 from ebpfpy.sys.vmlinux import VMLINUX
@@ -78,20 +78,25 @@ def kconfig_map(spec: CollectionSpec) -> MapSpec | None:
 
     Raises:
         ExternError: the kernel does not set an option that the object needs, or its value does not fit.
+        InputError: the blueprint was edited, and its types tell nothing of an option.
     """
     wanted = [extern for extern in spec.externs.values() if extern.kind is ExternKind.KCONFIG]
-    if not wanted or spec.types is None:
+    if not wanted:
         return None
     from .kconfig import encode, lookup
 
-    places = kconfig_places(spec.types)
+    places = kconfig_places(spec.types) if spec.types is not None else {}
+    for extern in wanted:
+        if extern.name not in places:
+            raise _without_types(extern)
     contents = bytearray(max(place.offset + place.size for place in places.values()))
     for extern in wanted:
         place = places[extern.name]
         value = lookup(extern)
         if value is not None:
             contents[place.offset : place.offset + place.size] = encode(extern, value, place.size)
-    section = next((t for t in spec.types.any_types_by_name(KCONFIG) if isinstance(t, btf.Datasec)), None)
+    kinds = spec.types.any_types_by_name(KCONFIG) if spec.types is not None else ()
+    section = next((t for t in kinds if isinstance(t, btf.Datasec)), None)
     return MapSpec(
         KCONFIG,
         MapType.ARRAY,
@@ -170,6 +175,8 @@ class Externs:
     def _find(self, extern: ExternSpec) -> Found | None:
         if extern.kind is ExternKind.KSYM and isinstance(btf.resolve(extern.type), btf.Void):
             return self._find_symbol(extern)
+        if self._types is None:
+            raise _without_types(extern)
         kind = Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR
         wanted = encode_name(essential_name(extern.name))
         mismatch: str | None = None
@@ -270,6 +277,13 @@ class Externs:
             _put_wide(code, at, _PSEUDO_BTF_ID, found.type_id, fd)
         else:
             _put_wide(code, at, 0, found.address & 0xFFFF_FFFF, found.address >> 32)
+
+
+def _without_types(extern: ExternSpec) -> InputError:
+    return InputError(
+        f"extern {extern.name!r}: the types of the blueprint (`CollectionSpec.types`) have no variable or function of"
+        " that name: leave them as they were read, or take the programs out that use it, and it out of `externs`"
+    )
 
 
 def _with_source(registers: int, source: int) -> int:

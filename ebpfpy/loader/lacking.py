@@ -97,7 +97,8 @@ def _misfit(spec: ProgramSpec) -> str | None:
     try:
         if verdict(spec.type, RETURN_0, expected_attach_type=spec.attach_type or 0) == "":
             if spec.attach_type:
-                return f"programs of type {spec.type.name} have no attach type {spec.attach_type.name}"
+                name = getattr(spec.attach_type, "name", spec.attach_type)  # a number, in a blueprint that was edited
+                return f"programs of type {spec.type.name} have no attach type {name}"
             return f"programs of type {spec.type.name} need an attach type"
     except EbpfError:
         return None

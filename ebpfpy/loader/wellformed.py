@@ -11,7 +11,16 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from ebpfpy import asm, btf, core
-from ebpfpy.elf.spec import CollectionSpec, ExternSpec, MapSpec, ProgramSpec, Reference, VariableSpec
+from ebpfpy.elf.spec import (
+    CollectionSpec,
+    ExternSpec,
+    MapSpec,
+    ProgramSpec,
+    Reference,
+    ReferenceKind,
+    VariableSpec,
+    place_of,
+)
 from ebpfpy.errors import InputError
 from ebpfpy.sys import MapType, ProgramType
 from ebpfpy.sys.paths import path_text
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OF_MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_WITH_SLOTS: Final = OF_MAPS | {MapType.PROG_ARRAY, MapType.STRUCT_OPS}
 
 _NUMBER: Final = (int,)
 _BYTES: Final = (bytes, bytearray, memoryview)
@@ -41,6 +51,8 @@ _MAP: Final[dict[str, tuple[type, ...]]] = {
     "contents": (*_BYTES, _NOTHING),
     "inner": (MapSpec, _NOTHING),
     "slots": (dict,),
+    "own_slots": (dict,),
+    "pinning": _NUMBER,
 }
 _PROGRAM: Final[dict[str, tuple[type, ...]]] = {
     "name": (str,),
@@ -67,10 +79,11 @@ _COLLECTION: Final[dict[str, tuple[type, ...]]] = {
     "types": (btf.Spec, _NOTHING),
     "notes": (list, tuple),
 }
-_VARIABLE: Final[dict[str, tuple[type, ...]]] = {"map": (MapSpec,), "offset": _NUMBER, "size": _NUMBER}
 _PROGRAM_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"log_level": _NUMBER, "log_size": _NUMBER}
 _MAP_OPTIONS: Final[dict[str, tuple[type, ...]]] = {"pin_path": (str, os.PathLike, _NOTHING)}
 MAX_LOG: Final = (1 << 30) - 1  # UINT_MAX >> 2, since Linux 5.2; before that UINT_MAX >> 8
+_IN_ONE: Final = (ReferenceKind.FUNCTION, ReferenceKind.UNRESOLVED)  # may be calls, of one instruction
+_LOAD: Final = 0x18  # ld_imm64, of two
 _LOG_LEVELS: Final = 0b111  # 1 errors, 2 everything, 4 statistics
 
 
@@ -120,8 +133,13 @@ def check_collection(spec: CollectionSpec) -> None:
     for each in spec.maps.values():
         if not isinstance(each.name, str):
             raise InputError(f"CollectionSpec: a map's name is {each.name!r:.60}, not str")
+        if each.autocreate:
+            check_map(each)
+    for program in spec.programs.values():
+        if program.type == ProgramType.STRUCT_OPS:  # whose fields say which programs and members go together
+            _check(program, _PROGRAM, f"program {program.name}")
     for variable in spec.variables.values():
-        _check(variable, _VARIABLE, f"variable {variable.name}")
+        place_of(variable)
 
 
 def check_map(spec: MapSpec) -> None:
@@ -135,8 +153,16 @@ def check_map(spec: MapSpec) -> None:
     for index, name in spec.slots.items():
         if not isinstance(index, int) or not isinstance(name, str) or not 0 <= index < 1 << 32:
             raise InputError(f"{where}: slots has {index!r:.30}: {name!r:.30}, not names by index")
-    if spec.inner is not None and spec.inner.type in OF_MAPS:
-        raise InputError(f"{where}: what is inside a map of maps is no map of maps")
+    if spec.slots and spec.type not in _WITH_SLOTS:
+        raise InputError(
+            f"{where}: a map of type {spec.type.name} has no slots: maps of maps, program arrays and struct_ops have"
+        )
+    if spec.pinning not in (0, 1):
+        raise InputError(f"{where}: pinning is {spec.pinning}, not 0 (none) or 1 (by name)")
+    if spec.inner is not None:
+        _check(spec.inner, _MAP, f"map {spec.inner.name}")
+        if spec.inner.type in OF_MAPS:
+            raise InputError(f"{where}: what is inside a map of maps is no map of maps")
 
 
 def check_program(spec: ProgramSpec) -> None:
@@ -151,6 +177,8 @@ def check_program(spec: ProgramSpec) -> None:
         raise InputError(f"{where}: license {spec.license!r:.60} is not ASCII")
     if not 0 <= spec.flags < 1 << 32:
         raise InputError(f"{where}: flags {spec.flags} does not fit into 32 bits")
+    if spec.attach_type is not None and not 0 <= spec.attach_type < 1 << 32:
+        raise InputError(f"{where}: attach_type {spec.attach_type} does not fit into 32 bits")
     count, rest = divmod(len(spec.code), asm.INSN_SIZE)
     if rest or not count:
         raise InputError(f"{where}: code of {len(spec.code)} bytes is no whole number of instructions")
@@ -163,9 +191,14 @@ def check_program(spec: ProgramSpec) -> None:
     ):
         raise InputError(f"{where}: attach_target is {target!r:.60}, not (PROGRAM, FUNCTION)")
     _check_tables(spec, where)
-    last = max([reference.insn for reference in spec.references], default=-1)
-    if last >= count:
-        raise InputError(f"{where}: a reference of instruction {last}, but code has {count}; change `references`, too")
+    for each in spec.references:
+        if not 0 <= each.insn < count:
+            raise InputError(
+                f"{where}: a reference of instruction {each.insn}, but code has {count}; change `references`, too"
+            )
+        called = each.kind in _IN_ONE and spec.code[each.insn * asm.INSN_SIZE] != _LOAD
+        if not called and each.insn + 1 == count:
+            raise InputError(f"{where}: a reference of instruction {each.insn}, which is half of one; code has {count}")
 
 
 def _check_tables(spec: ProgramSpec, where: str) -> None:
@@ -174,11 +207,24 @@ def _check_tables(spec: ProgramSpec, where: str) -> None:
         rows = getattr(spec, field)
         if not isinstance(rows, (tuple, list)) or not all(map(isinstance, rows, repeat(kind))):
             raise InputError(f"{where}: {field} is {rows!r:.60}, not a tuple of {kind.__name__}")
+    for each in spec.references:
+        if not (
+            isinstance(each.insn, int)
+            and isinstance(each.kind, ReferenceKind)
+            and isinstance(each.name, str)
+            and isinstance(each.offset, int)
+            and 0 <= each.offset < 1 << 31
+        ):
+            raise InputError(
+                f"{where}: references has {each!r:.160}: the index of an instruction, a kind, a name and an offset of"
+                " 31 bits make one"
+            )
     for relocation in spec.relocations:
         if not (
             isinstance(relocation.spec, btf.Spec)
             and isinstance(relocation.type_id, int)
             and isinstance(relocation.access, str)
+            and isinstance(relocation.kind, int)
             and isinstance(relocation.insn, int)
         ):
             raise InputError(

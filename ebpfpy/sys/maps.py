@@ -85,6 +85,10 @@ def map_create(
     for field, value in sizes.items():
         if not 0 <= value < 1 << 32:
             raise InputError(f"map {name}: {field} {value} does not fit into 32 bits")
+    if not -1 <= numa_node < 1 << 32:  # -1: any
+        raise InputError(f"map {name}: numa_node {numa_node} is no number of a node")
+    if not 0 <= map_extra < 1 << 64:
+        raise InputError(f"map {name}: map_extra {map_extra} does not fit into 64 bits")
     attr = MapCreate(
         map_type=type,
         key_size=key_size,

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import suppress
 
+import attrs
 import pytest
 
 import ebpfpy
@@ -22,6 +23,8 @@ from ebpfpy.errors import (
     VerifierError,
     kernel_error,
 )
+from ebpfpy.loader import create_map
+from ebpfpy.loader.externs import Externs
 from ebpfpy.loader.lacking import unnamed_reason
 from tests.kernel.blueprints import TESTDATA, collection_of, path_of, program_of
 from tests.kernel.needs import require_object
@@ -381,6 +384,8 @@ def test_a_failed_load_leaves_no_descriptor_and_no_object_in_the_kernel(why, opt
         ("license", None, "license is None, not str"),
         ("flags", -1, "flags -1 does not fit into 32 bits"),
         ("code", b"1234567", "code of 7 bytes is no whole number of instructions"),
+        ("attach_type", -1, "attach_type -1 does not fit into 32 bits"),
+        ("attach_type", 1 << 70, "does not fit into 32 bits"),
         ("code", bytes(8), "a reference of instruction 40, but code has 1"),
     ],
 )
@@ -422,6 +427,87 @@ def test_a_malformed_table_beside_the_code_names_the_table(field, rows, why):
     setattr(program, field, (rows(program.relocations[0]), *program.relocations[1:]) if callable(rows) else rows)
     with pytest.raises((InputError, RelocationError), match=why):
         ebpfpy.Collection(spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("insn", None), ("insn", 1.5), ("insn", -1), ("kind", "map"), ("name", []), ("offset", "x"), ("offset", 1 << 32)],
+)
+def test_a_reference_with_a_wrong_value_is_said(field, value):
+    spec = ebpfpy.load_collection_spec(path_of("demo.bpf.o"))
+    program = spec.programs["on_exec"]
+    program.references = (attrs.evolve(program.references[0], **{field: value}), *program.references[1:])
+    with pytest.raises(InputError, match=r"program on_exec: (references has|a reference of instruction -1)"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_reference_of_half_an_instruction_is_said():
+    spec = ebpfpy.load_collection_spec(path_of("demo.bpf.o"))
+    program = spec.programs["on_exec"]
+    end = len(program.code) // 8 - 1
+    program.references = (attrs.evolve(program.references[0], insn=end),)
+    with pytest.raises(InputError, match=f"a reference of instruction {end}, which is half of one"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_relocation_of_a_kind_that_is_no_number_is_said():
+    spec = ebpfpy.load_collection_spec(path_of("demo.bpf.o"))
+    program = next(each for each in spec.programs.values() if each.relocations)
+    program.relocations = (program.relocations[0]._replace(kind=[]), *program.relocations[1:])
+    with pytest.raises(InputError, match="relocations has"):
+        ebpfpy.Collection(spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("slots", {1: "fill"}, "a map of type HASH has no slots"),
+        ("pinning", 2, r"pinning is 2, not 0 \(none\) or 1"),
+        ("pinning", "x", "pinning is 'x', not int"),
+        ("map_extra", 1 << 64, "map_extra 18446744073709551616 does not fit into 64 bits"),
+        ("numa_node", 1 << 32, "numa_node 4294967296 is no number of a node"),
+        ("value_size", None, "value_size is None, not int"),
+    ],
+)
+def test_a_map_with_a_value_that_it_would_not_have_is_refused(field, value, why):
+    spec = ebpfpy.load_collection_spec(path_of("maps.bpf.o"))
+    setattr(spec.maps["hash"], field, value)
+    with pytest.raises(InputError, match=f"map hash: {why}"):
+        ebpfpy.Collection(spec)
+
+
+def test_a_ring_of_less_than_nothing_is_refused():
+    with pytest.raises(InputError, match="map ring: max_entries -1 does not fit into 32 bits"):
+        create_map(ebpfpy.MapSpec("ring", sys.MapType.RINGBUF, max_entries=-1), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda spec: setattr(spec.maps["by_map"], "slots", None), "map by_map: slots is None, not dict"),
+        (lambda spec: setattr(spec.programs["cc_init"], "section", None), "program cc_init: section is None, not str"),
+        (lambda spec: setattr(spec.programs["cc_init"], "attach_to", None), "attach_to is None, not str"),
+    ],
+)
+def test_a_structure_of_functions_with_a_wrong_value_says_what_it_is(change, why):
+    spec = ebpfpy.load_collection_spec(path_of("struct_ops.bpf.o"))
+    change(spec)
+    with pytest.raises(InputError, match=why):
+        ebpfpy.Collection(spec)
+
+
+def test_options_of_the_kernel_that_the_types_do_not_tell_of_are_said():
+    spec = ebpfpy.load_collection_spec(path_of("externs.bpf.o"))
+    spec.types = None
+    with pytest.raises(InputError, match="extern 'LINUX_KERNEL_VERSION': the types of the blueprint"):
+        ebpfpy.Collection(spec)
+
+
+def test_functions_of_the_kernel_that_the_types_do_not_tell_of_are_said():
+    spec = ebpfpy.load_collection_spec(path_of("externs.bpf.o"))
+    externs = Externs(attrs.evolve(spec, types=None), btf.Cache())
+    with pytest.raises(InputError, match="extern 'bpf_rcu_read_lock': the types of the blueprint"):
+        externs.find("bpf_rcu_read_lock")
 
 
 @pytest.mark.parametrize(
@@ -536,6 +622,8 @@ def test_a_target_that_is_no_descriptor_of_a_program_is_said():
         ),
         (lambda spec: setattr(next(iter(spec.variables.values())), "offset", None), "offset is None, not int"),
         (lambda spec: setattr(next(iter(spec.variables.values())), "size", None), "size is None, not int"),
+        (lambda spec: setattr(next(iter(spec.variables.values())), "offset", -1), "offset -1 and size .* lie outside"),
+        (lambda spec: setattr(spec.maps[".bss"], "value_size", None), "map .bss: value_size is None, not int"),
         (lambda spec: setattr(spec, "source", None), "CollectionSpec: source is None, not str"),
         (lambda spec: setattr(spec, "maps", None), "CollectionSpec: maps is None, not dict"),
         (lambda spec: setattr(spec, "maps", {"x": 5}), "CollectionSpec: maps has 'x': 5, not MapSpec"),

@@ -195,6 +195,12 @@ def test_a_program_of_an_optional_section_is_loaded_with_the_structure_that_has_
         assert collection.notes == []
 
 
+def test_a_structure_may_be_called_otherwise(spec):
+    spec.maps["by_map"].name = "other"
+    with ebpfpy.Collection(spec) as collection:
+        assert collection.maps["other"].info.name == "other"
+
+
 def test_a_member_that_the_object_fills_may_stay_empty_with_a_note(spec):
     spec.programs["cc_release"].autoload = False
     with ebpfpy.Collection(spec) as collection:

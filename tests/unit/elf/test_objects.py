@@ -543,3 +543,62 @@ def test_a_type_that_is_not_there_is_called_malformed_btf():
     data[at : at + 12] = struct.pack("=3I", 0, 2 << 24, 60_000)
     with pytest.raises(BtfError, match="malformed BTF: no type has id 60000"):
         load_collection_spec(bytes(data))
+
+
+# --- blueprints that were edited ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("map", None, "map is None, not MapSpec"),
+        ("offset", None, "offset is None, not int"),
+        ("offset", -1, "offset -1 and size 4 lie outside of map .rodata, which has 8 bytes"),
+        ("size", None, "size is None, not int"),
+        ("size", 1 << 40, "lie outside of map .rodata"),
+    ],
+)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda variable: variable.get(),
+        lambda variable: variable.set(1),
+        lambda variable: variable.set(b"1234"),
+        lambda variable: variable.resize(2),
+    ],
+    ids=["get", "set", "set bytes", "resize"],
+)
+def test_a_variable_that_lies_nowhere_is_neither_read_nor_set(field: str, value: object, why: str, ask) -> None:
+    variable = load("demo.bpf.o").variables["only_pid"]
+    contents = bytes(variable.map.contents or b"")
+    holder = variable.map
+    setattr(variable, field, value)
+    with pytest.raises(InputError, match=f"variable only_pid: .*{why}"):
+        ask(variable)
+    assert holder.contents == contents
+
+
+def test_a_variable_of_an_unknown_byte_order_is_not_set() -> None:
+    variable = load("demo.bpf.o").variables["only_pid"]
+    variable.byte_order = None  # type: ignore[assignment]
+    with pytest.raises(InputError, match="variable only_pid: byte_order is None"):
+        variable.set(1)
+
+
+@pytest.mark.parametrize("contents", [None, b"", bytearray(), b"\0" * 8, memoryview(b"\0" * 8)])
+def test_a_variable_is_set_in_its_place_whatever_its_map_had(contents) -> None:
+    spec = load("demo.bpf.o")
+    last = max((each for each in spec.variables.values() if each.map.name == ".rodata"), key=lambda each: each.offset)
+    assert last.offset
+    last.map.contents = contents
+    assert last.get() == 0
+    last.set(7)
+    assert last.get() == 7
+    assert bytes(last.map.contents) == bytes(last.offset) + (7).to_bytes(last.size, last.byte_order)
+
+
+def test_a_weak_extern_of_any_name_is_weak(tmp_path: Path) -> None:
+    data = (TESTDATA / "externs.bpf.o").read_bytes()
+    renamed = data.replace(b"bpf_rcu_read_lock\0", b"bpf_rcu_read_\xff\xfe\xfd\xfc\0")
+    (extern,) = (each for each in load_collection_spec(renamed).externs.values() if each.weak)
+    assert extern.name == btf.RawName(b"bpf_rcu_read_\xff\xfe\xfd\xfc")
