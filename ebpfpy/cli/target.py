@@ -15,7 +15,7 @@ from ebpfpy import features
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_files
 from ebpfpy.cli.output import BOLD, GREEN, RED, YELLOW, paint, print_json, print_table, printable
 from ebpfpy.cli.status import DOES_NOT_HOLD, OK, UsageError
-from ebpfpy.features.audit import is_name
+from ebpfpy.features.audit import is_function, is_name
 from ebpfpy.sys.vmlinux import VMLINUX
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
     if options.kallsyms is not None and not options.btf:
         raise UsageError("--kallsyms belongs to the files of --btf: name those, too")
     module = module if colon else options.module
-    for what, word in (("function", name), ("module", module)):
-        if word is not None and not is_name(word):
+    for what, word, fits in (("function", name, is_function), ("module", module, is_name)):
+        if word is not None and not fits(word):
             raise UsageError(f"{word!r} is not the name of a {what}")
     audit = features.explain_target(
         name,
@@ -64,7 +64,8 @@ def _print(audit: features.TargetAudit) -> None:
         print(f'  SEC("{printable(section)}")')
     for way, why in (("fentry", audit.fentry), ("kprobe", audit.kprobe)):
         if why is not None:
-            print(f"  no {way}: {printable(why)}")
+            no = "do not rely on" if way == "fentry" and audit.lucky else "no"
+            print(f"  {no} {way}: {printable(why)}")
     for reason in audit.reasons:
         print(f"  {printable(reason)}")
     print_table(

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from ebpfpy import sys
 from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
+from ebpfpy.features.evidence import Evidence
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
+from ebpfpy.sys.pmu import return_bit, unit
 from ebpfpy.sys.rights import hides_addresses
 from ebpfpy.sys.syscallnames import functions_of
 from ebpfpy.sys.vmlinux import VMLINUX
 
 from .events import link_event
-from .pmu import return_bit, unit
 from .refusal import check_cookie, check_type
 
 if TYPE_CHECKING:
@@ -137,7 +138,13 @@ def _open(function: str | None, offset: int, address: int, text: str, *, returns
         only = _explain(function, text, error)
         if ":" not in function:
             raise
-        return _open(None, 0, only.address + offset, text, returns=returns)
+        attr.config1, attr.config2 = 0, only.address + offset
+        again = error
+    try:
+        return perf_event_open(attr, pid=-1, cpu=0, subject=text)
+    except KernelError as error:
+        error.hint = error.hint or (again.hint if error.errno == errno.EINVAL else _hint(error))
+        raise
 
 
 def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
@@ -149,9 +156,10 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
         KernelError: there is one, but its address cannot be known.
     """
     module, colon, name = function.rpartition(":")
+    evidence = Evidence.of_running_kernel()
     found = [
         symbol
-        for symbol in sys.find_symbols([name]).get(name, [])
+        for symbol in evidence.exact(name)
         if symbol.kind in "tTwW" and (not colon or (symbol.module or VMLINUX) == module)
     ]
     if not found:
@@ -168,7 +176,7 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
             name=name,
             module=module or None,
         ) from error
-    error.hint = _hint(error)
+    error.hint = evidence.why_no_kprobe(found[0]) or _hint(error)
     if colon and not found[0].address:
         error.hint = f"addresses of the kernel's functions are hidden: {hides_addresses()}"
         raise error

@@ -1,11 +1,5 @@
 """The kernel's functions that can be traced, by pattern: what kprobe.multi is given.
 
-tracefs lists them: in ``available_filter_functions_addrs`` with addresses (Linux 6.5), else in
-``available_filter_functions`` by name only, behind which a module may stand::
-
-    ffffffff81234560 vfs_read
-    ffffffffc0a01000 tun_chr_open [tun]
-
 A pattern is a name in which ``*`` stands for any characters and ``?`` for one; nothing else in it is special. With
 "MODULE:" in front only that module's functions are meant.
 """
@@ -14,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ebpfpy.errors import KernelError, kernel_error
+from ebpfpy.errors import kernel_error
+from ebpfpy.sys.ftracelist import WITH_ADDRESSES, FtraceList, Traceable
 from ebpfpy.sys.rights import other_causes
 from ebpfpy.sys.vmlinux import VMLINUX
 
@@ -24,14 +19,6 @@ from .tracepoint import tracefs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class Traceable(NamedTuple):
-    """A function: `address` is 0 where the kernel does not tell it, `module` None for the kernel's own."""
-
-    name: str
-    address: int
-    module: str | None
 
 
 def matching(pattern: str) -> re.Pattern[str]:
@@ -56,26 +43,8 @@ def traceable(pattern: str) -> list[Traceable]:
 
 def _listed(place: str) -> Iterator[Traceable]:
     try:
-        yield from _read(f"{place}/available_filter_functions_addrs", with_addresses=True)
-    except FileNotFoundError:
-        yield from _read(f"{place}/available_filter_functions", with_addresses=False)
-
-
-def _read(path: str, *, with_addresses: bool) -> Iterator[Traceable]:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            for line in file:
-                words = line.split()
-                address = 0
-                if with_addresses and words:
-                    try:
-                        address = int(words.pop(0), 16)
-                    except ValueError:
-                        continue
-                if words and not words[0].startswith("__ftrace_invalid_address"):
-                    yield Traceable(words[0], address, words[1].strip("[]") if len(words) > 1 else None)
+        yield from FtraceList.read(place)
     except OSError as error:
-        if isinstance(error, KernelError):
-            raise
         hint = ", ".join(other_causes()) if error.errno == errno.EPERM else None  # EACCES: not root
+        path = error.filename or f"{place}/{WITH_ADDRESSES}"
         raise kernel_error(error.errno or 0, "read", subject=path, hint=hint) from error

@@ -7,10 +7,11 @@ record that tracefs describes in the file `format` beside the number.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ebpfpy.errors import InputError, TargetNotFoundError, UnsupportedError, kernel_error
 from ebpfpy.sys import ProgramType
+from ebpfpy.sys.ftracelist import TRACEFS
 from ebpfpy.sys.perfevent import EventType, PerfEventAttr, perf_event_open
 
 from .events import link_event
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from ebpfpy.loader import Program
 
     from .link import Link
-
-TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-"""Where tracefs is mounted; automatically in the second place."""
 
 
 def attach_tracepoint(

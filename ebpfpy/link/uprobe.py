@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from ebpfpy.errors import InputError, KernelError
 from ebpfpy.sys import ProgramType
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
+from ebpfpy.sys.pmu import counter_shift, return_bit, unit
 
 from .events import link_event
 from .executable import Executable, find_binary
-from .pmu import counter_shift, return_bit, unit
 from .refusal import check_type
 from .ziparchive import SEPARATOR
 

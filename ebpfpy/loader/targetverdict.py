@@ -50,7 +50,7 @@ def verdict(spec: ProgramSpec, target: AttachTarget | None, cache: btf.Cache | N
         audit = explain_target(target.name, target.module or VMLINUX, cache=cache)
     except EbpfError:
         return None
-    if audit.fentry is None:
+    if audit.fentry is None or audit.lucky:
         return None
     instead = f'; SEC("{audit.sections[0]}") can' if audit.sections else ""
     return f"{audit.fentry}{instead}"

@@ -6,6 +6,7 @@ processes that may not see addresses (``kernel.kptr_restrict``) every address re
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -23,6 +24,7 @@ CODE: Final = "tTwW"
 _MANY: Final = 32
 """From so many names on, all lines are looked at once instead of all text for each name."""
 _FUNCTIONS: Final = (b"t", b"T", b"w", b"W")
+_FIRST_LINE: Final = re.compile(rb"[0-9a-fA-F]+ [a-zA-Z?] \S")
 
 
 class Symbol(NamedTuple):
@@ -81,13 +83,53 @@ def find_copies(name: str, *, path: str = PATH) -> list[Symbol]:
     Raises:
         KernelError: the file cannot be read.
     """
+    return copies_in(read_symbols(path), name)
+
+
+def copies_in(text: bytes, name: str) -> list[Symbol]:
+    """`find_copies` in a text that was read before."""
     word = name.encode("utf-8", "surrogatepass")
     stem = word.partition(b".")[0]
     return [
         _symbol(parts)
-        for parts in _lines_with(_read(path), {word}, ends=b".\n\t ")
+        for parts in _lines_with(text, {word}, ends=b".\n\t ")
         if len(parts) >= 3 and parts[2].partition(b".")[0] == stem
     ]
+
+
+def symbols_in(text: bytes, names: Collection[str]) -> list[Symbol]:
+    """Every symbol with one of a few names, in the order of a text that was read before."""
+    wanted = {name.encode("utf-8", "surrogatepass") for name in names}
+    return [_symbol(parts) for parts in _lines_with(text, wanted) if len(parts) >= 3 and parts[2] in wanted]
+
+
+def symbols_from(text: bytes, address: int) -> list[Symbol]:
+    """Every symbol that begins at an address, in the order of a text that was read before."""
+    digits = 16 if text[:17].endswith(b" ") else 8
+    needle = b"%0*x " % (digits, address)
+    found = []
+    at = text.find(needle)
+    while at >= 0:
+        if at == 0 or text[at - 1 : at] == b"\n":
+            end = text.find(b"\n", at)
+            parts = text[at : end if end >= 0 else len(text)].split()
+            if len(parts) >= 3:
+                found.append(_symbol(parts))
+        at = text.find(needle, at + 1)
+    return found
+
+
+def read_symbols(path: str = PATH) -> bytes:
+    """All the text of a file like /proc/kallsyms, for several questions.
+
+    Raises:
+        KernelError: the file cannot be read.
+        InputError: its first line is no symbol's.
+    """
+    text = _read(path)
+    if not _FIRST_LINE.match(text) or b"\0" in text:
+        raise InputError(f"{path}: not in the format of /proc/kallsyms: the first line is no address, letter and name")
+    return text
 
 
 def _read(path: str) -> bytes:

@@ -195,9 +195,16 @@ def _hint(code: int, type_: int) -> str | None:
 
 def _permission(*, probe: bool) -> str:
     needs = "needs CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)"
-    if not known() or not lacks("CAP_PERFMON"):
-        return f"{needs}, which this process has: {', '.join(other_causes())}" if known() else needs
     level = read("/proc/sys/kernel/perf_event_paranoid")
+    if not known():
+        return needs
+    if not lacks("CAP_PERFMON"):
+        if lacks("CAP_SYS_ADMIN") and level.isdigit() and int(level) > 2:  # as Debian's and Ubuntu's kernels do
+            return (
+                f"kernel.perf_event_paranoid is {level}, with which some kernels want CAP_SYS_ADMIN, which this process"
+                " lacks: set it to 2"
+            )
+        return f"{needs}, which this process has: {', '.join(other_causes())}"
     sysctl = "" if probe or not level else f", or a lower kernel.perf_event_paranoid (now {level})"
     return f"{needs}{sysctl}: this process lacks CAP_PERFMON"
 

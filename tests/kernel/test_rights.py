@@ -136,6 +136,25 @@ def test_a_probe_names_the_capability_but_no_parameter_that_would_not_help():
     assert "paranoid" not in str(error)
 
 
+def test_a_probe_that_cap_perfmon_is_not_enough_for_names_the_parameter_that_forbids_it():
+    units = Path("/sys/bus/event_source/devices")
+    machine.require(None if (units / "kprobe").exists() else "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
+    with ebpfpy.Collection(collection_of(program_of(RETURN_0, kind=KPROBE))) as collection:
+        program = collection.programs["by_hand"]
+
+        def attach():
+            link.attach_kprobe(program, "do_nanosleep").close()
+
+        with rights.sysctl("kernel.perf_event_paranoid", "3"):
+            error = elsewhere(attach, "CAP_SYS_ADMIN")
+            if error is not None:  # not every kernel knows that level
+                assert error.errno == errno.EACCES
+                assert "kernel.perf_event_paranoid is 3" in str(error)
+                assert "set it to 2" in str(error)
+        with rights.sysctl("kernel.perf_event_paranoid", "2"):
+            assert elsewhere(attach, "CAP_SYS_ADMIN") is None
+
+
 def test_hidden_addresses_are_said_to_be_hidden_and_by_what():
     there = sys.find_symbols(["init_task"])
     machine.require(None if there else "no addresses of variables in /proc/kallsyms (CONFIG_KALLSYMS_ALL)")

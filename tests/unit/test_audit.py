@@ -14,6 +14,8 @@ from ebpfpy.sys.kallsyms import find_copies
 
 REAL = Path(__file__).parents[2] / "testdata" / "btf" / "6.12.117+deb12-amd64"
 
+OTHER = "ffffffff81000000 T something_else\n"
+
 
 @pytest.fixture(scope="module")
 def specs() -> list[btf.Spec]:
@@ -92,7 +94,7 @@ def test_several_symbols_of_one_name_explain_why_btf_leaves_it_out(ask):
     audit = ask("no_such_type", "ffffffff81000000 t no_such_type\nffffffff81000100 t no_such_type\n")
 
     assert audit.verdict == "not attachable"
-    assert "2 functions have that name" in audit.kprobe
+    assert "2 functions in the kernel have that name" in audit.kprobe
     assert "pahole cannot tell them apart" in audit.reasons[0]
 
 
@@ -130,7 +132,9 @@ def test_a_system_call_by_its_old_name_is_told_its_function_and_what_to_write(as
     audit = ask(name, "ffffffff81000000 T __x64_sys_read\n")
     assert not audit.attachable
     assert 'system call read is the function __x64_sys_read here: SEC("ksyscall/read")' in " ".join(audit.reasons)
-    assert not any("system call" in reason for reason in ask("sys_", "").reasons + ask("sys_no_such_call", "").reasons)
+    assert not any(
+        "system call" in reason for reason in ask("sys_", OTHER).reasons + ask("sys_no_such_call", OTHER).reasons
+    )
 
 
 def test_hidden_addresses_are_said_to_be_hidden(ask):
@@ -199,3 +203,40 @@ def test_a_malformed_module_has_no_functions_for_those_who_ask_about_others(spec
     assert audit.sections == ("fentry/vfs_read", "kprobe/vfs_read")
     asked = features.explain_target("vfs_read", "broken", kernel_types=[specs[0], broken], kallsyms=str(path))
     assert all("malformed" in each.problem for each in asked.functions)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(range(256)), b"not\nsymbols\n"])
+def test_a_file_that_has_no_symbols_is_an_error_and_no_answer(specs, tmp_path, data):
+    path = tmp_path / "kallsyms"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="not in the format of /proc/kallsyms"):
+        features.explain_target("vfs_read", kernel_types=specs, kallsyms=str(path))
+
+
+def test_code_for_start_up_only_and_padding_are_not_offered(ask):
+    edges = "ffffffff82000000 T _sinittext\n{}ffffffff82001000 T _einittext\n"
+    audit = ask("vfs_read", edges.format("ffffffff82000100 T vfs_read\n"))
+    assert not audit.attachable
+    assert "for start-up only" in audit.fentry
+    assert "for start-up only" in audit.kprobe
+    padding = ask("__pfx_vfs_read", "ffffffff81000000 t __pfx_vfs_read\n")
+    assert not padding.attachable
+    assert "padding in front of a function" in padding.kprobe
+
+
+def test_a_name_that_fentry_would_resolve_by_luck_is_not_offered_and_says_what_to_do(ask):
+    audit = ask("vfs_read", "ffffffff81000000 t vfs_read\nffffffff81100000 t vfs_read\n")
+
+    assert audit.lucky
+    assert audit.verdict == "attachable by luck only"
+    assert audit.sections == ()
+    assert "2 functions in the kernel have that name" in audit.fentry
+    assert "right by luck only" in audit.fentry
+    assert any("attach_kprobe(program, address=...)" in reason for reason in audit.reasons)
+
+
+def test_a_name_in_the_kernel_and_a_module_is_offered_to_kprobes_with_the_place(ask):
+    symbols = "ffffffff81000000 t tun_chr_open\nffffffffc0000000 t tun_chr_open\t[tun]\n"
+
+    assert ask("tun_chr_open", symbols, "tun").sections == ("fentry/tun:tun_chr_open", "kprobe/tun:tun_chr_open")
+    assert ask("tun_chr_open", symbols).sections[1:] == ("kprobe/vmlinux:tun_chr_open", "kprobe/tun:tun_chr_open")

@@ -9,6 +9,8 @@ import pytest
         ([""], "'' is not the name of a function"),
         (["tun:"], "'' is not the name of a function"),
         (["two words"], "'two words' is not the name of a function"),
+        (["*"], "'*' is not the name of a function"),
+        (["0xffffffff81000000"], "'0xffffffff81000000' is not the name of a function"),
         ([":tun_chr_open"], "'' is not the name of a module"),
         (["tun_chr_open", "--module", ""], "'' is not the name of a module"),
         (["tun:tun_chr_open", "--module", "tun"], "the module is given twice"),
