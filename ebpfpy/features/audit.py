@@ -177,6 +177,7 @@ def audit_of(name: str, module: str | None, specs: Sequence[btf.Spec], evidence:
     every = evidence.copies(name)
     anywhere = evidence.exact(name)
     functions = [each for spec in specs for each in _functions(spec, name, module)]
+    places = {each.module for spec in specs for each in _functions(spec, name, None)} if module else set()
     if module is not None:
         place = None if module == VMLINUX else module
         functions = [each for each in functions if each.module == place]
@@ -196,7 +197,7 @@ def audit_of(name: str, module: str | None, specs: Sequence[btf.Spec], evidence:
         name, module, tuple(functions), tuple(every),
         traceable, _any([evidence.blacklisted(each) for each in exact]),
         fentry, bool(lucky) and fentry is not None, kprobe,
-        (*_fentries(name, refusals), *probes),
+        (*_fentries(name, refusals, alone=len(places | set(refusals)) == 1), *probes),
         tuple(_reasons(name, module, specs, functions, every, evidence)),
     )  # fmt: skip
 
@@ -338,11 +339,11 @@ def _copys_kprobes(copy: str, symbols: list[Symbol], evidence: Evidence) -> list
     return _kprobes(copy, symbols, evidence.exact(copy), evidence)[1]
 
 
-def _fentries(name: str, refusals: dict[str | None, str | None]) -> list[str]:
+def _fentries(name: str, refusals: dict[str | None, str | None], *, alone: bool) -> list[str]:
     found = []
     for place, why in refusals.items():
         if why is None:
-            where = f"{place}:" if place else f"{VMLINUX}:" if len(refusals) > 1 else ""
+            where = f"{place}:" if place else "" if alone else f"{VMLINUX}:"
             found.append(f"fentry/{where}{name}")
     return found
 
