@@ -88,6 +88,17 @@ def test_a_refusal_with_einval_is_no_permission_error():
     assert not isinstance(caught.value, PermissionError)
 
 
+def test_a_log_that_older_kernels_do_not_take_is_named_beside_what_this_one_lacks():
+    spec = collection_of(program_of([asm.mov_imm(0, 0), asm.exit_()]))
+    program = spec.programs["by_hand"]
+    program.type, program.attach_type = sys.ProgramType.CGROUP_SOCK_ADDR, sys.AttachType.CGROUP_SYSCTL
+    for size, named in (((1 << 24) - 1, False), (1 << 24, True)):
+        options = ebpfpy.CollectionOptions(programs=ebpfpy.ProgramOptions(log_level=1, log_size=size))
+        with pytest.raises(KernelError, match="have no attach type CGROUP_SYSCTL") as caught:
+            ebpfpy.Collection(spec, options)
+        assert ("log_size 16777216 may be too large: before Linux 5.2" in str(caught.value)) is named
+
+
 def test_a_log_that_does_not_fit_is_asked_for_again_until_it_does():
     code = [asm.mov_imm(1, number) for number in range(3000)]
     spec = collection_of(program_of([*code, asm.exit_()]))
