@@ -34,6 +34,7 @@ from .cwords import (
     STRUCT,
     UNION,
     Words,
+    end_of_elements,
     parts_of,
 )
 from .kinds import INT_BOOL, KIND_FLAG, KIND_MASK, KIND_SHIFT, VLEN_MASK
@@ -92,7 +93,7 @@ class Layout(Declarators):
         self.legacy: dict[int, tuple[int, int]] = {}  # integers that are bitfields: (bit offset, bits)
         self.widest: dict[int, int] = {}  # types of bitfields: the width that they can have
         self.unlike: set[int] = set()  # enums of sizes that C's have not
-        self._without: dict[int, str] = {0: "of type void"}  # why no member can have that type; "" if one can
+        self._ends = {0: 0}
         self.visible = Visible(self)
         self.contained: dict[int, int] = {}  # typedefs that must not be used for members: what they stand for
 
@@ -190,22 +191,15 @@ class Layout(Declarators):
 
     def without(self, member: int) -> str:
         """Why no member can have that type, or ""."""
-        known, path, current = self._without, list[int](), member
-        while current not in known:
-            words, at = self.locate(current)
-            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind in PASSED or kind == ARRAY:
-                path.append(current)
-                current = words[at + 3] if kind == ARRAY else words[at + 2]
-                if len(path) > self.count:
-                    raise self.error(member, "it refers to itself")
-            elif current in self.unlike:
-                known[current] = f"an enum of {words[at + 2]} bytes"
-            else:
-                known[current] = _SIZELESS.get(kind, "")
-        for each in path:
-            known[each] = known[current]
-        return known[current]
+        end = end_of_elements(member, self.locate, PASSED, self._ends)
+        if end is None:
+            raise self.error(member, "it refers to itself")
+        if not end:
+            return "of type void"
+        words, at = self.locate(end)
+        if end in self.unlike:
+            return f"an enum of {words[at + 2]} bytes"
+        return _SIZELESS.get(words[at + 1] >> KIND_SHIFT & KIND_MASK, "")
 
     def field(self, member: int) -> Field:
         """A type as that of a member; it was measured."""

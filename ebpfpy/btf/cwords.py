@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -120,3 +120,29 @@ def parts_of(words: Words, at: int, info: int) -> Words:
     if kind in PASSED:
         return (words[at + 2],)
     return (words[at + 3],) if kind == ARRAY else ()
+
+
+def end_of_elements(
+    type_id: int, locate: Callable[[int], tuple[Words, int]], passed: Collection[int], known: dict[int, int]
+) -> int | None:
+    """What a value of a type is made of in the end, past arrays and the kinds that are passed; None: a circle has none.
+
+    Args:
+        type_id: of the type.
+        locate: `Records.locate`.
+        passed: kinds of types that refer to one other, such as `DECORATIONS`.
+        known: the ends of types that were met, of earlier calls, too; of void, 0.
+    """
+    path: dict[int, None] = {}
+    while (end := known.get(type_id)) is None:
+        words, at = locate(type_id)
+        kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
+        if kind not in passed and kind != ARRAY:
+            end = known[type_id] = type_id
+            break
+        if type_id in path:
+            return None
+        path[type_id] = None
+        type_id = words[at + 3] if kind == ARRAY else words[at + 2]
+    known.update(dict.fromkeys(path, end))
+    return end

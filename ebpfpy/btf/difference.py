@@ -18,7 +18,6 @@ from ebpfpy.errors import BtfError, TypeNotFoundError
 from .cdecl import MARKED
 from .cnames import Identifiers
 from .cwords import (
-    ARRAY,
     COMPOSITES,
     DECORATIONS,
     ENUM,
@@ -31,6 +30,7 @@ from .cwords import (
     TYPEDEF,
     UNION,
     Records,
+    end_of_elements,
 )
 from .difftext import Spelling
 from .kinds import INT_BOOL, INT_CHAR, INT_SIGNED, KIND_MASK, KIND_SHIFT, VLEN_MASK
@@ -208,7 +208,7 @@ class _Side:
         self.words, self.starts, self._locate = words, starts, records.locate
         self.spec = spec
         self._texts: dict[int, str] = {}
-        self._inside: dict[int, int | None] = {0: None}
+        self._ends = {0: 0}
         self.writer = Spelling(spec, _Names(spec), records.locate)
         names = self.writer.names
         self._members_left = _MOST_MEMBERS + 16 * len(words)
@@ -277,20 +277,11 @@ class _Side:
 
     def _unnamed(self, type_id: int) -> int | None:
         """The struct or union without a name that a value of this type is, or is an array of."""
-        known, path, current = self._inside, list[int](), type_id
-        while current not in known:
-            words, at = self._locate(current)
-            kind = words[at + 1] >> KIND_SHIFT & KIND_MASK
-            if kind in DECORATIONS or kind == ARRAY:
-                path.append(current)
-                current = words[at + 3] if kind == ARRAY else words[at + 2]
-                if len(path) > len(self.starts):
-                    raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
-            else:
-                known[current] = current if kind in COMPOSITES and not words[at] else None
-        for each in path:
-            known[each] = known[current]
-        return known[current]
+        end = end_of_elements(type_id, self._locate, DECORATIONS, self._ends)
+        if end is None:
+            raise BtfError(f"type [{type_id}] refers to itself", source=self.spec.name)
+        words, at = self._locate(end)
+        return end if words[at + 1] >> KIND_SHIFT & KIND_MASK in COMPOSITES and not words[at] else None
 
     def _members(self, type_id: int) -> Iterator[_Member]:
         """The members of a struct or union and of all unnamed ones in it, in order."""
