@@ -89,7 +89,7 @@ def module_name(name: str) -> str:
     if not isinstance(name, str):
         raise InputError(f"a module's name is text, not {type(name).__name__}")
     name = name.replace("-", "_")
-    if not name or "/" in name or "\0" in name or name.startswith(".") or len(name) > _MAX_NAME:
+    if not name or not name.isprintable() or "/" in name or name.startswith(".") or len(name) > _MAX_NAME:
         raise InputError(f"{name!r} is not the name of a module")
     if name == VMLINUX:
         raise InputError("vmlinux is the kernel itself: load_kernel_spec() reads its types")

@@ -133,7 +133,7 @@ def check_collection(spec: CollectionSpec) -> None:
     for each in spec.maps.values():
         if not isinstance(each.name, str):
             raise InputError(f"CollectionSpec: a map's name is {each.name!r:.60}, not str")
-        if each.autocreate:
+        if each.autocreate or each.type == MapType.STRUCT_OPS:  # whose slots say which programs are to be loaded
             check_map(each)
     for program in spec.programs.values():
         if program.type == ProgramType.STRUCT_OPS:  # whose fields say which programs and members go together
@@ -150,6 +150,8 @@ def check_map(spec: MapSpec) -> None:
     """
     where = f"map {spec.name}"
     _check(spec, _MAP, where)
+    if spec.data_section and not 0 <= spec.value_size < 1 << 32:  # the types of the object have it, too
+        raise InputError(f"{where}: value_size {spec.value_size} does not fit into 32 bits")
     for index, name in spec.slots.items():
         if not isinstance(index, int) or not isinstance(name, str) or not 0 <= index < 1 << 32:
             raise InputError(f"{where}: slots has {index!r:.30}: {name!r:.30}, not names by index")

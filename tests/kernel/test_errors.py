@@ -496,6 +496,7 @@ def test_a_ring_of_less_than_nothing_is_refused():
     ("change", "why"),
     [
         (lambda spec: setattr(spec.maps["by_map"], "slots", None), "map by_map: slots is None, not dict"),
+        (lambda spec: setattr(spec.maps["by_link"], "slots", None), "map by_link: slots is None, not dict"),
         (lambda spec: setattr(spec.programs["cc_init"], "section", None), "program cc_init: section is None, not str"),
         (lambda spec: setattr(spec.programs["cc_init"], "attach_to", None), "attach_to is None, not str"),
     ],

@@ -115,7 +115,7 @@ def test_the_running_kernel_is_read() -> None:
         assert len(list(btf.dump_raw(module))) >= len(module)
 
 
-@pytest.mark.parametrize("name", ["", "../vmlinux", "a/b", ".", "..", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("name", ["", "../vmlinux", "a/b", ".", "..", "a\0b", "\ud800", "x" * 5000])
 def test_what_is_no_module_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not the name of a module"):
         btf.load_kernel_module_spec(name)
