@@ -344,9 +344,9 @@ class _Composite(_Tagged):
         for member in self.members:
             if member.name == name:
                 return member
-        from difflib import get_close_matches
+        from .nearnames import NearNames
 
-        near = tuple(get_close_matches(name, [each.name for each in self.members])) if isinstance(name, str) else ()
+        near = NearNames(each.name for each in self.members).like(name) if isinstance(name, str) else ()
         hint = f"; near: {', '.join(near)}" if near else ""
         raise MemberNotFoundError(f"{self!r} has no member {name!r}{hint}", name=name, near=near)
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ebpfpy.btf import Spec
+    from ebpfpy.btf.nearnames import NearNames
 
-    from .nearnames import NearNames
     from .relocation import Relocation
 
 _BYTE_OFF = R.BYTE_OFF
@@ -453,7 +453,7 @@ class Choice:
 
     def _names_of(self, enumerators: bool) -> NearNames:
         """The names of all enumerators, or members, of the types that were searched; kept, as many may be missing."""
-        from .nearnames import NearNames
+        from ebpfpy.btf.nearnames import NearNames
 
         known = self._names.get(enumerators)
         if known is not None:
