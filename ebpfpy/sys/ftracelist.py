@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .textlines import line_at, line_starts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,14 +70,10 @@ class FtraceList:
     def places(self, name: str) -> Iterator[tuple[int, Traceable]]:
         """Those of one name, and where their lines begin."""
         needle = (b" " if self.with_addresses else b"\n") + name.encode("utf-8", "surrogatepass")
-        at = self.text.find(needle)
-        while at >= 0:
-            if self.text[at + len(needle) : at + len(needle) + 1] in b"\n\t ":
-                start = self.text.rfind(b"\n", 0, at + 1) + 1
-                found = self._at(start)
-                if found is not None and found.name == name:
-                    yield start, found
-            at = self.text.find(needle, at + 1)
+        for start in line_starts(self.text, needle, b"\n\t "):
+            found = self._parsed(line_at(self.text, start))
+            if found is not None and found.name == name:
+                yield start, found
 
     def before(self, start: int, lines: int) -> Iterator[Traceable]:
         """The functions on so many lines before the one that begins there, the nearest first."""
@@ -83,12 +81,8 @@ class FtraceList:
             if start <= 1:
                 return
             start = self.text.rfind(b"\n", 0, start - 1) + 1
-            if (found := self._at(start)) is not None:
+            if (found := self._parsed(line_at(self.text, start))) is not None:
                 yield found
-
-    def _at(self, start: int) -> Traceable | None:
-        end = self.text.find(b"\n", start)
-        return self._parsed(self.text[start : end if end >= 0 else len(self.text)])
 
     def _parsed(self, line: bytes) -> Traceable | None:
         words = line.decode("utf-8", "replace").split()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ebpfpy.errors import InputError, kernel_error
 
 from .paths import path_text
+from .textlines import line_at, line_starts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -60,34 +61,22 @@ def find_symbols(names: Collection[str], *, path: str = PATH) -> dict[str, list[
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"the name of a symbol is text, not {name!r:.60}")
-    text = _read(path)
-    wanted = {name.encode("utf-8", "surrogatepass") for name in names}
     found: dict[str, list[Symbol]] = {}
-    for parts in map(bytes.split, text.splitlines()) if len(wanted) > _MANY else _lines_with(text, wanted):
-        if len(parts) >= 3 and parts[2] in wanted:
-            symbol = _symbol(parts)
-            found.setdefault(symbol.name, []).append(symbol)
+    for symbol in symbols_in(_read(path), names):
+        found.setdefault(symbol.name, []).append(symbol)
     return found
 
 
-def find_copies(name: str, *, path: str = PATH) -> list[Symbol]:
+def copies_in(text: bytes, name: str) -> list[Symbol]:
     """Every symbol of that name, and of that name with a suffix that a compiler adds to a changed copy.
 
     The suffixes are those of gcc and clang: ``name.isra.0``, ``name.constprop.0``, ``name.part.0``, ``name.cold``,
     ``name.llvm.123``, and several of them in a row.
 
     Args:
+        text: what `read_symbols` has read.
         name: the exact name.
-        path: a file in the format of /proc/kallsyms.
-
-    Raises:
-        KernelError: the file cannot be read.
     """
-    return copies_in(read_symbols(path), name)
-
-
-def copies_in(text: bytes, name: str) -> list[Symbol]:
-    """`find_copies` in a text that was read before."""
     word = name.encode("utf-8", "surrogatepass")
     stem = word.partition(b".")[0]
     return [
@@ -97,26 +86,18 @@ def copies_in(text: bytes, name: str) -> list[Symbol]:
     ]
 
 
-def symbols_in(text: bytes, names: Collection[str]) -> list[Symbol]:
-    """Every symbol with one of a few names, in the order of a text that was read before."""
+def symbols_in(text: bytes, names: Iterable[str]) -> list[Symbol]:
+    """Every symbol with one of these names, in the order of a text that was read before."""
     wanted = {name.encode("utf-8", "surrogatepass") for name in names}
-    return [_symbol(parts) for parts in _lines_with(text, wanted) if len(parts) >= 3 and parts[2] in wanted]
+    lines = map(bytes.split, text.splitlines()) if len(wanted) > _MANY else _lines_with(text, wanted)
+    return [_symbol(parts) for parts in lines if len(parts) >= 3 and parts[2] in wanted]
 
 
 def symbols_from(text: bytes, address: int) -> list[Symbol]:
     """Every symbol that begins at an address, in the order of a text that was read before."""
-    digits = 16 if text[:17].endswith(b" ") else 8
-    needle = b"%0*x " % (digits, address)
-    found = []
-    at = text.find(needle)
-    while at >= 0:
-        if at == 0 or text[at - 1 : at] == b"\n":
-            end = text.find(b"\n", at)
-            parts = text[at : end if end >= 0 else len(text)].split()
-            if len(parts) >= 3:
-                found.append(_symbol(parts))
-        at = text.find(needle, at + 1)
-    return found
+    digits = b"%0*x" % (16 if text[:17].endswith(b" ") else 8, address)
+    lines = [line_at(text, at).split() for at in line_starts(text, digits, b" ") if text.startswith(digits, at)]
+    return [_symbol(parts) for parts in lines if len(parts) >= 3]
 
 
 def read_symbols(path: str = PATH) -> bytes:
@@ -143,18 +124,9 @@ def _read(path: str) -> bytes:
 
 def _lines_with(text: bytes, words: Collection[bytes], *, ends: bytes = b"\n\t ") -> Iterator[list[bytes]]:
     """The lines in which one of the words begins after a space and is followed by one of `ends`, split, in order."""
-    starts = set()
-    for word in words:
-        needle = b" " + word
-        at = text.find(needle)
-        while at >= 0:
-            behind = text[at + len(needle) : at + len(needle) + 1]
-            if behind in ends:  # also at the end of the text
-                starts.add(text.rfind(b"\n", 0, at) + 1)
-            at = text.find(needle, at + 1)
+    starts = {start for word in words for start in line_starts(text, b" " + word, ends)}
     for start in sorted(starts):
-        end = text.find(b"\n", start)
-        yield text[start : end if end >= 0 else len(text)].split()
+        yield line_at(text, start).split()
 
 
 def symbols_at(addresses: Collection[int], *, path: str = PATH) -> dict[int, Symbol]:

@@ -10,7 +10,7 @@ import pytest
 from ebpfpy import btf, features
 from ebpfpy.cli.main import main
 from ebpfpy.errors import InputError
-from ebpfpy.sys.kallsyms import find_copies
+from ebpfpy.sys.kallsyms import copies_in, read_symbols
 
 REAL = Path(__file__).parents[2] / "testdata" / "btf" / "6.12.117+deb12-amd64"
 
@@ -152,7 +152,7 @@ def test_copies_are_found_and_mere_beginnings_are_not(tmp_path):
     path.write_bytes(
         b"1 t foo\n2 t foo.isra.0.cold\n3 t foobar\n4 t my.foo\n5 t foo.llvm.77\t[m]\nbroken\n6 t foo\xff\n7 D foo\n"
     )
-    found = [(symbol.name, symbol.module) for symbol in find_copies("foo", path=str(path))]
+    found = [(symbol.name, symbol.module) for symbol in copies_in(read_symbols(str(path)), "foo")]
 
     assert found == [("foo", None), ("foo.isra.0.cold", None), ("foo.llvm.77", "m"), ("foo", None)]
 
