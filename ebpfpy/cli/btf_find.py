@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ebpfpy.btf.check import HAVE_SIZE, looks_misplaced
 from ebpfpy.btf.header import looks_like_btf
 from ebpfpy.btf.kinds import KIND_MASK, KIND_SHIFT, Kind, kind_name
+from ebpfpy.btf.names import encode_name
 from ebpfpy.btf.search import NameSearch, check_pattern, is_pattern
 from ebpfpy.btf.source import find_btf, stem
 from ebpfpy.cli.kerneltypes import add_btf_option, types_of_found, types_of_next_file, types_of_running_kernel
@@ -70,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
             note(f"module {spec.name} is left out: {error}")
             continue
         if not found and not is_pattern(options.pattern):
-            near += [each for each in spec.near_names(options.pattern, _NEAR) if _is_there(spec, each, kinds)]
+            near += [
+                each for each in spec.near_names(options.pattern, _NEAR) if spec.ids_by_name(encode_name(each), kinds)
+            ]
         searched.append(spec.name)
     if options.json:
         print_json({"name": options.pattern, "searched": searched, "types": found})
@@ -105,12 +108,6 @@ def _kinds(text: str) -> list[Kind]:
             raise argparse.ArgumentTypeError(f"{name!r} is {why}; there are {', '.join(KINDS)}")
         found.append(Kind[name.upper()])
     return [*found, Kind.ENUM64] if Kind.ENUM in found else found
-
-
-def _is_there(spec: btf.Spec, name: str, kinds: frozenset[Kind] | None) -> bool:
-    """Whether a name is that of a type, and of one of these kinds."""
-    found = spec.any_types_by_name(name)
-    return bool(found) if kinds is None else any(spec.kind_of(spec.type_id(each)) in kinds for each in found)
 
 
 def _matches(spec: btf.Spec, search: NameSearch, kinds: frozenset[Kind] | None) -> Iterator[dict[str, Any]]:

@@ -177,7 +177,7 @@ def audit_of(name: str, module: str | None, specs: Sequence[btf.Spec], evidence:
     every = evidence.copies(name)
     anywhere = evidence.exact(name)
     functions = [each for spec in specs for each in _functions(spec, name, module)]
-    places = {each.module for spec in specs for each in _functions(spec, name, None)} if module else set()
+    places = {each.module for each in functions}
     if module is not None:
         place = None if module == VMLINUX else module
         functions = [each for each in functions if each.module == place]
@@ -197,7 +197,7 @@ def audit_of(name: str, module: str | None, specs: Sequence[btf.Spec], evidence:
         name, module, tuple(functions), tuple(every),
         traceable, _any([evidence.blacklisted(each) for each in exact]),
         fentry, bool(lucky) and fentry is not None, kprobe,
-        (*_fentries(name, refusals, alone=len(places | set(refusals)) == 1), *probes),
+        (*_fentries(name, refusals, alone=len(places) == 1), *probes),
         tuple(_reasons(name, module, specs, functions, every, evidence)),
     )  # fmt: skip
 

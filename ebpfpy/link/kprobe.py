@@ -17,6 +17,7 @@ from ebpfpy import sys
 from ebpfpy.errors import AmbiguousTargetError, InputError, KernelError, TargetNotFoundError
 from ebpfpy.features.evidence import Evidence
 from ebpfpy.sys import ProgramType
+from ebpfpy.sys.kallsyms import CODE
 from ebpfpy.sys.perfevent import PerfEventAttr, perf_event_open
 from ebpfpy.sys.pmu import return_bit, unit
 from ebpfpy.sys.rights import hides_addresses
@@ -160,7 +161,7 @@ def _explain(function: str, text: str, error: KernelError) -> sys.Symbol:
     found = [
         symbol
         for symbol in evidence.exact(name)
-        if symbol.kind in "tTwW" and (not colon or (symbol.module or VMLINUX) == module)
+        if symbol.kind in CODE and (not colon or (symbol.module or VMLINUX) == module)
     ]
     if not found:
         where = f"module {module}" if colon else "the kernel, and no loaded module,"

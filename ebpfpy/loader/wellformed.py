@@ -150,8 +150,8 @@ def check_map(spec: MapSpec) -> None:
     """
     where = f"map {spec.name}"
     _check(spec, _MAP, where)
-    if spec.data_section and not 0 <= spec.value_size < 1 << 32:  # the types of the object have it, too
-        raise InputError(f"{where}: value_size {spec.value_size} does not fit into 32 bits")
+    if spec.data_section:  # the types of the object have it, too
+        _check_word(where, "value_size", spec.value_size)
     for index, name in spec.slots.items():
         if not isinstance(index, int) or not isinstance(name, str) or not 0 <= index < 1 << 32:
             raise InputError(f"{where}: slots has {index!r:.30}: {name!r:.30}, not names by index")
@@ -177,10 +177,8 @@ def check_program(spec: ProgramSpec) -> None:
     _check(spec, _PROGRAM, where)
     if not spec.license.isascii():
         raise InputError(f"{where}: license {spec.license!r:.60} is not ASCII")
-    if not 0 <= spec.flags < 1 << 32:
-        raise InputError(f"{where}: flags {spec.flags} does not fit into 32 bits")
-    if spec.attach_type is not None and not 0 <= spec.attach_type < 1 << 32:
-        raise InputError(f"{where}: attach_type {spec.attach_type} does not fit into 32 bits")
+    _check_word(where, "flags", spec.flags)
+    _check_word(where, "attach_type", spec.attach_type or 0)
     count, rest = divmod(len(spec.code), asm.INSN_SIZE)
     if rest or not count:
         raise InputError(f"{where}: code of {len(spec.code)} bytes is no whole number of instructions")
@@ -201,6 +199,11 @@ def check_program(spec: ProgramSpec) -> None:
         called = each.kind in _IN_ONE and spec.code[each.insn * asm.INSN_SIZE] != _LOAD
         if not called and each.insn + 1 == count:
             raise InputError(f"{where}: a reference of instruction {each.insn}, which is half of one; code has {count}")
+
+
+def _check_word(where: str, field: str, value: int) -> None:
+    if not 0 <= value < 1 << 32:
+        raise InputError(f"{where}: {field} {value} does not fit into 32 bits")
 
 
 def _check_tables(spec: ProgramSpec, where: str) -> None:
