@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(libbpf.why_not() is not None, reason=str(libbpf.why_not()))
 
 TYPE_KINDS = [R.TYPE_EXISTS, R.TYPE_SIZE, R.TYPE_MATCHES, R.TARGET_TYPE_ID, R.LOCAL_TYPE_ID]
+ROUNDS = 10
+"""Where examples are not the same on every run, one round of them misses a rare outcome every now and then."""
 
 
 def written(root: Composite, enum: Enum) -> tuple[btf.Builder, int, int]:
@@ -150,11 +152,14 @@ def test_they_leave_the_same_instructions(tmp_path):
         chosen = data.draw(st.lists(st.sampled_from(every), max_size=10, unique=True)) if every else []
         compare(pair, chosen, tmp_path, seen)
 
-    agree()
     instructions = ("load", "store", "store of a constant")
     outcomes = [f"{name}: {what}" for name in instructions for what in ("poisoned", "resized", "kept")]
     outcomes += ["poisoned", "kept", "changed", "poisoned for its size", "through other anonymous members"]
     outcomes += ["flavour", "enum64", *(kind.text for kind in R)]
+    for _ in range(ROUNDS):
+        agree()
+        if all(map(seen.__getitem__, outcomes)):
+            break
     assert [outcome for outcome in outcomes if not seen[outcome]] == [], seen
 
 
